@@ -1,0 +1,30 @@
+# make demo, make test: each works as the very first command on a Debian machine with git, make and python3.
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format setup clean
+
+demo: setup  ## the whole pipeline on two local registries
+	$(BIN)/rahti-migrate demo
+
+test: setup  ## all tests
+	$(BIN)/pytest -n auto
+
+check: setup  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(VENV)/.ready  ## what is missing: Debian packages, a virtual environment, Python packages
+
+$(VENV)/.ready: pyproject.toml .ci/setup
+	.ci/setup $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) rahti-migrate-demo

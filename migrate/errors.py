@@ -1,0 +1,57 @@
+"""What can go wrong, and the exit code each ends with. Nothing here prints."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The interface to scripts; docs/cli.md says the same in words."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    LOGIN = 4
+    LIMIT = 5
+    INTERRUPTED = 130
+
+
+class MigrateError(Exception):
+    """A failure the user can understand: what happened, and what to do about it.
+
+    Args:
+        what: names the object and says what happened; one sentence without a full stop.
+        advice: what to do now; may be empty where `what` already says it.
+
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  -> {self.advice}" if self.advice else self.what
+
+
+class UsageError(MigrateError):
+    """Wrong usage or a wrong manifest; nothing was attempted."""
+
+    exit_code = ExitCode.USAGE
+
+
+class LoginError(MigrateError):
+    """A login is missing, refused or expired."""
+
+    exit_code = ExitCode.LOGIN
+
+
+class StateError(MigrateError):
+    """The state cannot be opened, read or written."""
+
+
+class InterruptedRunError(MigrateError):
+    """Ctrl-C or SIGTERM arrived; what is done is recorded."""
+
+    exit_code = ExitCode.INTERRUPTED
