@@ -1,0 +1,84 @@
+"""The user's file: read it, say all that is wrong with it at once, and hand it on as values."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from migrate.errors import UsageError
+from migrate.manifest import checks, model, requests, words
+from migrate.manifest.requests import ImageRequest
+from migrate.manifest.yaml_source import Problem, Source, UnreadableYaml, parse_source, read_source
+
+_SHOWN = 50
+
+
+class ManifestError(UsageError):
+    """A wrong manifest; one line for each problem, as `file:line:column: words`."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        self.problems = sorted(set(problems))
+        lines = [f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"{path}: and {len(self.problems) - _SHOWN} more")
+        super().__init__("\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest: the file as it was written, and its image entries as requests."""
+
+    path: Path
+    file: model.ManifestFile
+    images: tuple[ImageRequest, ...]
+
+    def file_path(self, name: str) -> Path:
+        """A path of the manifest, which is relative to the manifest's folder."""
+        return self.path.parent / Path(name).expanduser()
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read and check a manifest. Contacts nothing.
+
+    Raises:
+        ManifestError: everything that is wrong with it.
+        UsageError: it cannot be read.
+
+    """
+    try:
+        source = read_source(path)
+    except UnreadableYaml as error:
+        raise ManifestError(path, [error.problem]) from None
+    except OSError as error:
+        advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", advice) from None
+    return _checked(path, source)
+
+
+def parse_manifest(raw: bytes, path: Path) -> Manifest:
+    """Like `load_manifest`, from bytes that are said to be the file at `path`."""
+    try:
+        source = parse_source(raw)
+    except UnreadableYaml as error:
+        raise ManifestError(path, [error.problem]) from None
+    return _checked(path, source)
+
+
+def _checked(path: Path, source: Source) -> Manifest:
+    if not isinstance(source.data, dict):
+        raise ManifestError(path, [Problem(1, 1, "a manifest is a mapping and begins with `version: 1`")])
+    problems = list(source.problems)
+    file = None
+    try:
+        file = model.ManifestFile.model_validate(source.data)
+    except ValidationError as error:
+        problems += [words.problem(detail, source) for detail in error.errors()]
+    for loc, message in checks.all_findings(source.data):
+        place = source.place(loc)
+        problems.append(Problem(place.line, place.column, message))
+    if problems or file is None:
+        raise ManifestError(path, problems)
+    ends = requests.Ends.of(source.data)
+    entries = [model.ImageEntry.model_validate({"from": e}) if isinstance(e, str) else e for e in file.images or ()]
+    images = tuple(requests.request(entry, ends, index) for index, entry in enumerate(entries))
+    return Manifest(path, file, images)

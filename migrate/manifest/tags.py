@@ -1,0 +1,91 @@
+"""Which tags a selector means: globs, version ranges, the newest so many. Pure."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+
+from semver import Version
+
+_CLAUSE = re.compile(r"(>=|<=|==|!=|=|>|<)?\s*v?(\S+)")
+_OPERATORS: dict[str, Callable[[Version, Version], bool]] = {
+    ">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt,
+    "==": operator.eq, "=": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+Range = tuple[tuple[str, Version], ...]
+
+
+def parse_version(tag: str) -> Version | None:
+    """The version that a tag is (`1.4`, `v1.4.2`, `2.0.0-rc1`), or None."""
+    try:
+        return Version.parse(tag.removeprefix("v"), optional_minor_and_patch=True)
+    except ValueError:
+        return None
+
+
+def parse_range(text: str) -> Range:
+    """Read `>=1.2,<3`: clauses that must all hold.
+
+    Raises:
+        ValueError: a clause is not an operator and a version.
+
+    """
+    return tuple(_clause(part.strip()) for part in text.split(","))
+
+
+def _clause(text: str) -> tuple[str, Version]:
+    found = _CLAUSE.fullmatch(text)
+    version = parse_version(found[2]) if found else None
+    if not found or version is None:
+        raise ValueError(f"{text!r} is not a version condition such as >=1.2 or <3 (several are joined by commas)")
+    return found[1] or "==", version
+
+
+def in_range(version: Version, conditions: Range) -> bool:
+    """Whether a version meets every condition; `<3` does not mean 3.0.0-rc1."""
+    return all(_holds(version, sign, bound) for sign, bound in conditions)
+
+
+def _holds(version: Version, sign: str, bound: Version) -> bool:
+    if sign == "<" and version.prerelease and not bound.prerelease:
+        return version.finalize_version() < bound
+    return _OPERATORS[sign](version, bound)
+
+
+def matching(
+    names: Iterable[str], include: Iterable[str] | None, exclude: Iterable[str] | None, semver: str | None
+) -> list[str]:
+    """The tags that pass the globs and the version range, in the order given."""
+    conditions = parse_range(semver) if semver else None
+
+    def passes(name: str) -> bool:
+        if include is not None and not any(fnmatchcase(name, glob) for glob in include):
+            return False
+        if exclude is not None and any(fnmatchcase(name, glob) for glob in exclude):
+            return False
+        if conditions is None:
+            return True
+        version = parse_version(name)
+        return version is not None and in_range(version, conditions)
+
+    return [name for name in names if passes(name)]
+
+
+def newest(names: list[str], count: int, created: Callable[[str], str]) -> list[str]:
+    """The newest so many: by version where every tag is one, else by when their images were created.
+
+    Args:
+        names: tags.
+        count: how many to keep.
+        created: the RFC 3339 time of a tag's image in UTC; empty where it is unknown (oldest). Only asked when needed.
+
+    """
+    if len(names) <= count:
+        return names
+    versions = {name: parse_version(name) for name in names}
+    if all(versions.values()):
+        order = sorted(names, key=lambda name: (versions[name], name), reverse=True)
+    else:
+        order = sorted(names, key=lambda name: (created(name), name), reverse=True)
+    return order[:count]

@@ -1,0 +1,210 @@
+"""YAML text to plain data that remembers where each value stood. Knows nothing of what the manifest means.
+
+Composes with PyYAML and converts the nodes itself: duplicate keys, bombs and exotic tags are errors with a place,
+and timestamps stay the text they were written as.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_MAX_BYTES = 20 * 2**20
+_MAX_VALUES = 500_000
+_MAX_DEPTH = 40
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG_PREFIX = "tag:yaml.org,2002:"
+_FLOATS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
+
+Loc = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong in a file, and where (line and column count from 1)."""
+
+    line: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands, and how it was written (empty for mappings and lists)."""
+
+    line: int
+    column: int
+    text: str = ""
+
+
+@dataclass
+class Source:
+    """A file's data with the place of every value and every key."""
+
+    data: Any
+    values: dict[Loc, Place] = field(default_factory=dict)
+    keys: dict[Loc, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, loc: Loc) -> Place:
+        """The place of the value at `loc`, or of the nearest thing around it that is there."""
+        while loc and loc not in self.values:
+            loc = loc[:-1]
+        return self.values.get(loc, Place(1, 1))
+
+    def key_place(self, loc: Loc) -> Place:
+        """The place of the key at the end of `loc`."""
+        return self.keys.get(loc) or self.place(loc)
+
+
+class UnreadableYaml(Exception):  # noqa: N818 - carries a Problem to the manifest's own error
+    """Not YAML at all; nothing more can be said about the rest of the file."""
+
+    def __init__(self, line: int, column: int, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(line, column, message)
+
+
+def read_source(path: Path) -> Source:
+    """Read one YAML document.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnreadableYaml: it is not one YAML document of a sensible size.
+
+    """
+    with path.open("rb") as file:
+        raw = file.read(_MAX_BYTES + 1)
+    return parse_source(raw)
+
+
+def parse_source(raw: bytes) -> Source:
+    """Like `read_source`, from bytes."""
+    root = _compose(_decode(raw))
+    source = Source(None)
+    source.data = _Converter(source).convert(root, ())
+    return source
+
+
+def _decode(raw: bytes) -> str:
+    if len(raw) > _MAX_BYTES:
+        raise UnreadableYaml(1, 1, f"the file is larger than {_MAX_BYTES // 2**20} MiB: this is no manifest")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UnreadableYaml(line, 1, "this is not text in UTF-8: is it the right file?") from None
+
+
+def _compose(text: str) -> yaml.Node:
+    try:
+        documents = list(_nodes(text))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise UnreadableYaml(line, column, f"not YAML: {_words(error)}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UnreadableYaml(line, 1, "not YAML: there is a control character, which text files do not have") from None
+    except RecursionError:
+        raise UnreadableYaml(1, 1, "nested too deeply: this is no manifest") from None
+    if not documents:
+        raise UnreadableYaml(1, 1, "the file is empty: a manifest begins with `version: 1`")
+    if len(documents) > 1:
+        mark = documents[1].start_mark
+        raise UnreadableYaml(mark.line + 1, 1, "there is a second document (`---`): one file is one manifest")
+    root: yaml.Node = documents[0]
+    return root
+
+
+def _nodes(text: str) -> Iterator[Any]:
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            yield loader.get_node()
+    finally:
+        loader.dispose()
+
+
+def _words(error: yaml.MarkedYAMLError) -> str:
+    words = (error.problem or "it cannot be read").replace("\n", " ")
+    if "found character '\\t'" in words or "cannot start any token" in words:
+        return f"{words} (indent with spaces; quote values that begin with @ ` % or a tab)"
+    if "mapping values are not allowed" in words:
+        return f"{words} (a `:` inside a value? then put the value in quotes)"
+    return words
+
+
+class _Converter:
+    """Walks the nodes once, counts what aliases would expand to, and notes every place."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._count = 0
+
+    def convert(self, node: yaml.Node, loc: Loc) -> Any:
+        self._count += 1
+        mark = node.start_mark
+        if self._count > _MAX_VALUES:
+            raise UnreadableYaml(mark.line + 1, mark.column + 1, "aliases expand without end: this is no manifest")
+        if len(loc) > _MAX_DEPTH:
+            raise UnreadableYaml(mark.line + 1, mark.column + 1, "nested too deeply: this is no manifest")
+        text = node.value if isinstance(node, yaml.ScalarNode) else ""
+        self._source.values[loc] = Place(mark.line + 1, mark.column + 1, text)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, loc)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.convert(item, (*loc, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, "a key must be plain text")
+                continue
+            if key.value == "<<":
+                self._problem(key, "merge keys (<<) are not read: say what all images share under `defaults`")
+                continue
+            if key.value in data:
+                first = self._source.keys[(*loc, key.value)]
+                self._problem(key, f"`{key.value}` stands here a second time (first in line {first.line}): keep one")
+                continue
+            self._source.keys[(*loc, key.value)] = Place(key.start_mark.line + 1, key.start_mark.column + 1, key.value)
+            data[key.value] = self.convert(value, (*loc, key.value))
+        return data
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        tag = node.tag.removeprefix(_TAG_PREFIX)
+        if tag in ("str", "timestamp", "value", "binary"):
+            return node.value
+        if tag == "null":
+            return None
+        if tag == "bool":
+            return node.value.lower() in ("yes", "true", "on")
+        if tag == "int":
+            return _integer(node.value)
+        if tag == "float":
+            return _float(node.value)
+        self._problem(node, f"`{node.tag}` is a type that manifests do not have: write plain text")
+        return node.value
+
+    def _problem(self, node: yaml.Node, message: str) -> None:
+        mark = node.start_mark
+        self._source.problems.append(Problem(mark.line + 1, mark.column + 1, message))
+
+
+def _integer(text: str) -> int | str:
+    try:
+        return int(text.replace("_", ""), 0)
+    except ValueError:
+        return text  # 0777, 12:30: numbers to YAML 1.1, text to everybody else
+
+
+def _float(text: str) -> float | str:
+    try:
+        return float(_FLOATS.get(text.lower(), text.replace("_", "")))
+    except ValueError:
+        return text

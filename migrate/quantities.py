@@ -1,0 +1,67 @@
+"""Sizes and times as people write and read them."""
+
+import re
+
+_SIZE_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
+    "ki": 2**10, "kib": 2**10, "mi": 2**20, "mib": 2**20, "gi": 2**30, "gib": 2**30, "ti": 2**40, "tib": 2**40,
+}  # fmt: skip
+_DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `16MiB`, `5Gi`, `10GB` or `1024`.
+
+    Raises:
+        ValueError: the text is none of these.
+
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found or found[2].lower() not in _SIZE_UNITS:
+        raise ValueError(f"{text!r} is not a size such as 16MiB or 5GB")
+    return int(float(found[1]) * _SIZE_UNITS[found[2].lower()])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90s`, `10m`, `2h` or `1h30m`.
+
+    Raises:
+        ValueError: the text is none of these.
+
+    """
+    if not _DURATION.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 2h")
+    return sum(float(n) * _DURATION_UNITS[unit] for n, unit in _DURATION_PART.findall(text))
+
+
+def format_size(size: float) -> str:
+    """`1.5 MB`: decimal units, as disks and links are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`, `0 repositories`."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {plural}"
