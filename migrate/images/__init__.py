@@ -1,0 +1,1 @@
+"""The images stage: plan, copy, verify."""

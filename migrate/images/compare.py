@@ -1,0 +1,66 @@
+"""Does the target hold what the source holds? The comparison that plan, copy and verify share."""
+
+from dataclasses import dataclass
+
+from migrate.images.delivery import Delivery
+from migrate.images.formats import Content, Descriptor, ImageManifest, Kind, differences
+from migrate.images.lookups import Lookups
+from migrate.reference import Repository
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository, and who answers questions about it."""
+
+    look: Lookups
+    repository: Repository
+
+    def content(self, manifest: ImageManifest) -> Content:
+        """What an image here holds."""
+        return self.look.content(self.repository, manifest)
+
+
+def target_differences(delivery: Delivery, source: Place, target: Place, found: ImageManifest) -> list[str]:
+    """How what stands at the target differs from what was to be delivered, in words; empty where it does not.
+
+    Equal digests are equal content; else layers (by digest or diff_id) and runtime config are compared, so that a
+    conversion by another tool counts as the same.
+
+    Raises:
+        RegistryError: something of it cannot be read.
+
+    """
+    if delivery.top is not None and delivery.top.digest == found.digest:
+        return []
+    wants_index = delivery.whole_index or (delivery.top is not None and delivery.top.kind is Kind.INDEX)
+    if (found.kind is Kind.INDEX) != wants_index:
+        return ["one is a plain image, the other a list of several"]
+    if found.kind is Kind.ARTIFACT:
+        return ["it is no container image"]
+    if not wants_index:
+        return _image_differences(delivery.parts[0].source, source, target, found)
+    children = [child for child in found.children if child.platform or len(found.children) == 1]
+    if len(children) != len(delivery.parts):
+        return [f"it lists {len(children)} images, and {len(delivery.parts)} are wanted"]
+    return [
+        f"{child.platform or child.digest[:19]}: {words}"
+        for part, child in zip(delivery.parts, children, strict=True)
+        for words in _image_differences(part.source, source, target, _child(target, child))
+    ]
+
+
+def _child(target: Place, child: Descriptor) -> ImageManifest:
+    return target.look.manifest(target.repository, child.digest)
+
+
+def _image_differences(wanted: ImageManifest, source: Place, target: Place, found: ImageManifest) -> list[str]:
+    if _same_blobs(wanted, found):
+        return []
+    return differences(source.content(wanted), target.content(found))
+
+
+def _same_blobs(a: ImageManifest, b: ImageManifest) -> bool:
+    """The same config and layers by digest: the same image, whatever its manifest says of types."""
+    if Kind.SCHEMA1 in (a.kind, b.kind):
+        return False
+    return a.config.digest == b.config.digest and [x.digest for x in a.layers] == [x.digest for x in b.layers]

@@ -1,0 +1,115 @@
+"""What the planner and verify ask the registries, each question once. No decisions here."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import Protocol, TypeVar
+
+from migrate.images.failures import Failure
+from migrate.images.formats import Content, ImageManifest, Kind, content_of, created
+from migrate.images.registry import Found, RegistryError
+from migrate.reference import Reference, Repository
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Reader(Protocol):
+    """The reading half of a registry."""
+
+    def catalog(self) -> Iterator[str]:
+        """All repositories."""
+
+    def tags(self, repository: str) -> Iterator[str]:
+        """All tags of a repository."""
+
+    def find_manifest(self, repository: str, identifier: str) -> Found | None:
+        """What stands under a tag or digest; None where there is nothing."""
+
+    def manifest(self, repository: str, identifier: str) -> ImageManifest:
+        """The image manifest under a tag or digest."""
+
+    def small_blob(self, repository: str, digest: str) -> bytes:
+        """A config."""
+
+    def blob_size(self, repository: str, digest: str) -> int | None:
+        """The size of a blob, None where it is missing."""
+
+
+class Lookups:
+    """Questions to registries, remembered by digest: what has a digest never changes.
+
+    Args:
+        registry: gives the reader of a registry host.
+        known: an image manifest that the state remembers by its digest, or None.
+
+    """
+
+    def __init__(self, registry: Callable[[str], Reader], known: Callable[[str], ImageManifest | None]) -> None:
+        self._registry = registry
+        self._known = known
+        self._manifests: dict[str, ImageManifest] = {}
+        self._configs: dict[str, bytes] = {}
+        self.read: dict[str, ImageManifest] = {}
+
+    def repositories(self, registry: str, prefix: str) -> list[str]:
+        """The repositories of a project: its name, and all below it."""
+        return [name for name in self._registry(registry).catalog() if name == prefix or name.startswith(f"{prefix}/")]
+
+    def tags(self, repository: Repository) -> list[str]:
+        """The tags of a repository, sorted."""
+        return sorted(set(self._registry(repository.registry).tags(repository.path)))
+
+    def find(self, reference: Reference) -> Found | None:
+        """What stands under a tag or digest now."""
+        return self._registry(reference.repository.registry).find_manifest(
+            reference.repository.path, reference.identifier
+        )
+
+    def manifest(self, repository: Repository, digest: str) -> ImageManifest:
+        """An image manifest by digest, from memory where it is known."""
+        found = self._manifests.get(digest) or self._known(digest)
+        if found is None:
+            found = self._registry(repository.registry).manifest(repository.path, digest)
+            self.read[digest] = found
+        self._manifests[digest] = found
+        return found
+
+    def config(self, repository: Repository, manifest: ImageManifest) -> bytes | None:
+        """An image's config blob; None for schema 1, which has none."""
+        if manifest.kind is Kind.SCHEMA1:
+            return None
+        digest = manifest.config.digest
+        if digest not in self._configs:
+            self._configs[digest] = self._registry(repository.registry).small_blob(repository.path, digest)
+        return self._configs[digest]
+
+    def content(self, repository: Repository, manifest: ImageManifest) -> Content:
+        """What an image holds."""
+        return content_of(manifest, self.config(repository, manifest))
+
+    def created(self, reference: Reference) -> str:
+        """When a tag's image was made; of an index, its first child; empty where nothing tells."""
+        found = self.find(reference)
+        if found is None:
+            return ""
+        manifest = self.manifest(reference.repository, found.digest)
+        if manifest.kind is Kind.INDEX:
+            if not manifest.children:
+                return ""
+            manifest = self.manifest(reference.repository, manifest.children[0].digest)
+        if manifest.kind is Kind.ARTIFACT:
+            return ""
+        return created(manifest, self.config(reference.repository, manifest))
+
+
+def answers(executor: Executor, ask: Callable[[T], R], questions: Iterable[T]) -> tuple[dict[T, R], dict[T, Failure]]:
+    """Ask many at a time; what was answered, and what failed and why."""
+    futures = {question: executor.submit(ask, question) for question in dict.fromkeys(questions)}
+    answered: dict[T, R] = {}
+    failed: dict[T, Failure] = {}
+    for question, future in futures.items():
+        try:
+            answered[question] = future.result()
+        except RegistryError as error:
+            failed[question] = error.failure
+    return answered, failed

@@ -1,0 +1,380 @@
+"""Wanted images to a plan: what to copy, link, skip, refuse, and why.
+
+Asks through Lookups only; every decision is a pure function of the answers. The registries are the truth, the memory
+of earlier runs only saves questions.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
+
+from migrate.images.compare import Place, target_differences
+from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    ImageManifest,
+    Kind,
+    docker_only_fields,
+)
+from migrate.images.lookups import Lookups, answers
+from migrate.images.plan import Action, Copy, Delivered, Plan
+from migrate.images.registry import Found, RegistryError
+from migrate.manifest import ImageOptions, ImageRequest, tags
+from migrate.manifest.requests import repository_target
+from migrate.quantities import format_size
+from migrate.reference import Reference, Repository, valid_path, valid_tag
+
+Wanted = tuple[ImageRequest, Copy]
+
+_FORMAT_TYPES = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_LIST)}
+_FORMAT_NAMES = {
+    OCI_MANIFEST: "OCI",
+    OCI_INDEX: "OCI index",
+    DOCKER_MANIFEST: "Docker schema 2",
+    DOCKER_LIST: "Docker manifest list",
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a plan is made for, besides the entries.
+
+    Attributes:
+        target: host of the target registry.
+        delivered: what earlier runs put under target tags, by `str(target)`.
+        max_image_size: bytes that the target takes at most; 0 for no limit.
+
+    """
+
+    target: str
+    delivered: Mapping[str, Delivered]
+    max_image_size: int = 0
+
+
+def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> Plan:
+    """Everything the requests ask for, and what is to be done about each tag.
+
+    Args:
+        requests: the manifest's entries.
+        scope: where to, and what is remembered.
+        look: asks the registries.
+        executor: many questions at a time go through it.
+
+    """
+    wanted = resolve(requests, scope, look, executor)
+    present, failed = answers(executor, look.find, [copy.target for copy in wanted if copy.action is Action.COPY])
+    looked = [_refuse_unreadable(copy, failed) for copy in wanted]
+    unsure = {copy.target: copy for copy in looked if _needs_comparison(copy, present, scope)}
+    different, failed = answers(executor, lambda target: _compared(look, present, unsure[target]), unsure)
+    looked = [_refuse_unreadable(copy, failed) for copy in looked]
+    decided = [
+        decide(copy, present[copy.target], scope.delivered.get(str(copy.target)), different.get(copy.target))
+        if copy.action is Action.COPY
+        else copy
+        for copy in looked
+    ]
+    return Plan(tuple(mark_links(decided)), look.read)
+
+
+# --- from entries to source images ------------------------------------------------------------------------------
+
+
+def resolve(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> list[Copy]:
+    """Every wanted tag with its source digest and delivery; COPY where it can be delivered, else REFUSED."""
+    wanted = refuse_clashes(merge(expand(requests, scope.target, look, executor)))
+    sources = [copy.source for copy in wanted if copy.action is Action.COPY]
+    found, failed = answers(executor, partial(_find_source, look), sources)
+    named = [_with_digest(copy, found, failed) for copy in wanted]
+    manifests, unreadable = _read_manifests(named, look, executor)
+    delivered = [_with_delivery(copy, manifests, unreadable, scope) for copy in named]
+    losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is Method.SKOPEO}
+    losses, _ = answers(executor, lambda target: _losses(look, losing[target]), losing)
+    return [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered]
+
+
+def expand(requests: Sequence[ImageRequest], target: str, look: Lookups, executor: Executor) -> Iterator[Wanted]:
+    """Every tag that the entries mean, in their order, not looked at yet."""
+    repositories, failed = answers(executor, partial(_repositories, look), [r for r in requests if _is_open(r)])
+    listed = [(request, name) for request, names in repositories.items() for name in names]
+    tag_lists, unlisted = answers(executor, partial(_tags, look), listed)
+    for request in requests:
+        make = partial(_wanted, request, target)
+        if not _is_open(request):
+            yield request, make(request.source, request.target_path, request.target_tag)
+        elif request in failed:
+            yield request, _refused(make(request.source, request.target_path, ""), failed[request])
+        else:
+            found = _expanded(request, repositories[request], tag_lists, unlisted, make)
+            yield from ((request, copy) for copy in found)
+
+
+def _expanded(
+    request: ImageRequest,
+    repositories: list[Repository],
+    tag_lists: Mapping[tuple[ImageRequest, Repository], list[str]],
+    unlisted: Mapping[tuple[ImageRequest, Repository], Failure],
+    make: Callable[[Reference, str, str], Copy],
+) -> Iterator[Copy]:
+    for repository in repositories:
+        path = repository_target(request, repository)
+        if (request, repository) in unlisted:
+            yield _refused(make(Reference(repository), path, ""), unlisted[request, repository])
+        elif not tag_lists[request, repository]:
+            yield _refused(make(Reference(repository), path, ""), _nothing_found(request))
+        for tag in tag_lists.get((request, repository), ()):
+            yield make(repository.tagged(tag), path, tag)
+
+
+def _is_open(request: ImageRequest) -> bool:
+    return not request.source.tag and not request.source.digest
+
+
+def _wanted(request: ImageRequest, target: str, source: Reference, path: str, tag: str) -> Copy:
+    return Copy(source, Reference(Repository(target, path), tag), Action.COPY, "", request.options)
+
+
+def _nothing_found(request: ImageRequest) -> Failure:
+    chosen = request.tags.model_dump(exclude_none=True)
+    words = "no tag passes `tags`" if chosen else "the repository has no tags"
+    return Failure(FailureClass.NOT_FOUND, words)
+
+
+def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
+    """The repositories of an entry.
+
+    Raises:
+        RegistryError: the project cannot be listed; says to list the repositories.
+
+    """
+    source = request.source.repository
+    if not request.project:
+        return [source]
+    try:
+        names = look.repositories(source.registry, source.path)
+    except RegistryError as error:
+        words = (
+            f"{source.registry} does not list its repositories to this login ({error.failure.words}); list them in"
+            f" the manifest: {source.path}/<image stream>"
+        )
+        raise RegistryError(error.what, replace(error.failure, words=words)) from None
+    names = sorted(name for name in names if valid_path(name))
+    if not names:
+        words = f"{source.registry} has no repository {source.path}/... that this login may see"
+        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, words))
+    return [Repository(source.registry, name) for name in names]
+
+
+def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> list[str]:
+    request, repository = listed
+    selector = request.tags
+    names = [tag for tag in look.tags(repository) if valid_tag(tag)]
+    names = tags.matching(names, selector.include, selector.exclude, selector.semver)
+    if selector.newest is None:
+        return names
+    return sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
+
+
+def merge(wanted: Iterable[Wanted]) -> list[Copy]:
+    """Each (source, target) once; where entries overlap, the most particular one's options hold, then the last's."""
+    merged: dict[tuple[Reference, Reference], Wanted] = {}
+    for request, copy in wanted:
+        known = merged.get((copy.source, copy.target))
+        if known is None or _particular(request) >= _particular(known[0]):
+            merged[copy.source, copy.target] = request, copy
+    return [copy for _, copy in merged.values()]
+
+
+def _particular(request: ImageRequest) -> int:
+    return 0 if request.project else 1 if _is_open(request) else 2
+
+
+def refuse_clashes(copies: Sequence[Copy]) -> list[Copy]:
+    """Two different sources for one target tag: neither is copied, because nobody said which is meant."""
+    sources: dict[Reference, set[Reference]] = defaultdict(set)
+    for copy in copies:
+        if copy.target.tag:
+            sources[copy.target].add(copy.source)
+    return [_clash(copy, sources[copy.target]) if len(sources[copy.target]) > 1 else copy for copy in copies]
+
+
+def _clash(copy: Copy, sources: set[Reference]) -> Copy:
+    others = ", ".join(sorted(source.short for source in sources if source != copy.source))
+    words = f"{others} would go to {copy.target.short} too: rename one with `to`"
+    return _refused(copy, Failure(FailureClass.CONFLICT, words))
+
+
+def _find_source(look: Lookups, source: Reference) -> Found:
+    """The digest of now. A source that is named by digest is known, but whether it is there is asked too."""
+    found = look.find(source)
+    if found is None:
+        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, ""))
+    return found
+
+
+def _with_digest(copy: Copy, found: Mapping[Reference, Found], failed: Mapping[Reference, Failure]) -> Copy:
+    if copy.action is not Action.COPY:
+        return copy
+    if copy.source in failed:
+        return _refused(copy, failed[copy.source])
+    answer = found[copy.source]
+    digest = copy.source.digest or answer.digest
+    return replace(copy, source=copy.source.with_digest(digest), media_type=answer.media_type)
+
+
+def _read_manifests(
+    copies: Sequence[Copy], look: Lookups, executor: Executor
+) -> tuple[dict[str, ImageManifest], dict[str, Failure]]:
+    """Each distinct source manifest once, wanted children of indexes included, by digest."""
+    holders = {copy.source.digest: copy.source.repository for copy in copies if copy.action is Action.COPY}
+    manifests, failed = _by_digest(look, executor, holders)
+    children: dict[str, Repository] = {}
+    for copy in copies:
+        manifest = manifests.get(copy.source.digest)
+        if manifest is not None and manifest.kind is Kind.INDEX and copy.action is Action.COPY:
+            children.update(dict.fromkeys(_child_digests(manifest, copy.options), copy.source.repository))
+    more, more_failed = _by_digest(look, executor, children)
+    return {**manifests, **more}, {**failed, **more_failed}
+
+
+def _by_digest(
+    look: Lookups, executor: Executor, holders: Mapping[str, Repository]
+) -> tuple[dict[str, ImageManifest], dict[str, Failure]]:
+    return answers(executor, lambda digest: look.manifest(holders[digest], digest), holders)
+
+
+def _child_digests(index: ImageManifest, options: ImageOptions) -> list[str]:
+    try:
+        return [child.digest for child in wanted_children(index, options.platforms)]
+    except CannotDeliverError:
+        return []
+
+
+def _with_delivery(
+    copy: Copy, manifests: Mapping[str, ImageManifest], failed: Mapping[str, Failure], scope: Scope
+) -> Copy:
+    if copy.action is not Action.COPY:
+        return copy
+    digest = copy.source.digest
+    if digest in failed:
+        return _refused(copy, failed[digest])
+    manifest = manifests[digest]
+    copy = replace(copy, media_type=manifest.media_type)
+    needed = _child_digests(manifest, copy.options) if manifest.kind is Kind.INDEX else []
+    broken = next((failed[child] for child in needed if child in failed), None)
+    if broken:
+        return _refused(copy, replace(broken, words=f"a part of the manifest list: {broken.words}"))
+    try:
+        delivery = deliver(manifest, manifests, copy.options)
+    except CannotDeliverError as error:
+        return _refused(copy, Failure(FailureClass.UNSUPPORTED, str(error)))
+    copy = replace(copy, delivery=delivery, warnings=_left_out(delivery))
+    if scope.max_image_size and delivery.size > scope.max_image_size:
+        sizes = f"{format_size(delivery.size)}, and the target takes {format_size(scope.max_image_size)} at most"
+        return _refused(copy, Failure(FailureClass.TOO_LARGE, sizes))
+    return copy
+
+
+def _left_out(delivery: Delivery) -> tuple[str, ...]:
+    return (f"platforms left out: {', '.join(delivery.left_out)}",) if delivery.left_out else ()
+
+
+def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
+    """What skopeo's own conversion drops of this image."""
+    assert copy.delivery
+    lost: set[str] = set()
+    for part in copy.delivery.parts:
+        config = look.config(copy.source.repository, part.source)
+        if config and copy.options.format == "oci":
+            lost.update(docker_only_fields(config))
+    return (f"skopeo's conversion drops {', '.join(sorted(lost))}",) if lost else ()
+
+
+# --- from source images to actions ------------------------------------------------------------------------------
+
+
+def _refuse_unreadable(copy: Copy, failed: Mapping[Reference, Failure]) -> Copy:
+    if copy.action is Action.COPY and copy.target in failed:
+        failure = failed[copy.target]
+        return _refused(copy, replace(failure, words=f"the target tag cannot be looked up: {failure.words}"))
+    return copy
+
+
+def _needs_comparison(copy: Copy, present: Mapping[Reference, Found | None], scope: Scope) -> bool:
+    """Whether the target has something that digests alone do not tell to be what is wanted."""
+    found = present.get(copy.target)
+    if copy.action is not Action.COPY or found is None or copy.delivery is None:
+        return False
+    if copy.delivery.top is not None:
+        return copy.delivery.top.digest != found.digest
+    before = scope.delivered.get(str(copy.target))
+    return before != Delivered(copy.source.digest, found.digest) or bool(wrong_format(copy.options, found.media_type))
+
+
+def _compared(look: Lookups, present: Mapping[Reference, Found | None], copy: Copy) -> tuple[str, ...]:
+    found = present[copy.target]
+    assert found and copy.delivery
+    manifest = look.manifest(copy.target.repository, found.digest)
+    ends = Place(look, copy.source.repository), Place(look, copy.target.repository)
+    words = target_differences(copy.delivery, *ends, manifest)
+    wrong = wrong_format(copy.options, manifest.media_type)
+    return (*words, *([wrong] if wrong else []))
+
+
+def wrong_format(options: ImageOptions, media_type: str) -> str:
+    """What is wrong with the format of what stands at the target, in words; empty where nothing is."""
+    wanted = _FORMAT_TYPES.get(options.format)
+    if wanted is None or media_type in wanted:
+        return ""
+    return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES[wanted[0]]}"
+
+
+def decide(copy: Copy, found: Found | None, before: Delivered | None, different: tuple[str, ...] | None) -> Copy:
+    """What happens to one wanted tag. Pure.
+
+    Args:
+        copy: resolved, with a delivery.
+        found: what the target tag has now.
+        before: what an earlier run put there.
+        different: how it differs from what is wanted; None where the digest told enough.
+
+    """
+    if found is None:
+        return replace(copy, reason="not at the target yet")
+    copy = replace(copy, present=found.digest)
+    if not different:
+        same = "the target has it already" if different is None else "the target has the same content already"
+        return replace(copy, action=Action.SKIP, reason=same)
+    if before and before.target_digest == found.digest:
+        moved = before.source_digest != copy.source.digest
+        return replace(copy, reason="the source tag has moved since" if moved else "wanted in another form now")
+    words = f"the target tag has content that was not put there by this tool ({'; '.join(different)})"
+    if copy.options.on_conflict == "overwrite":
+        return replace(copy, reason=f"overwritten, as `onConflict` says: {words}")
+    if copy.options.on_conflict == "skip":
+        return replace(copy, action=Action.SKIP, reason=f"left as it is, as `onConflict` says: {words}")
+    return replace(copy, action=Action.CONFLICT, reason=words, failure=FailureClass.CONFLICT)
+
+
+def mark_links(copies: Sequence[Copy]) -> list[Copy]:
+    """COPY becomes LINK where the target repository has, or will have, the same image under another tag."""
+    there = {(copy.target.repository, copy.present) for copy in copies if copy.action is Action.SKIP and copy.present}
+    marked = []
+    for copy in copies:
+        top = copy.delivery.top if copy.delivery else None
+        key = (copy.target.repository, top.digest if top else f"{copy.source.digest} {copy.options}")
+        if copy.action is Action.COPY and key in there:
+            copy = replace(copy, action=Action.LINK, reason=f"{copy.reason}; one more tag of an image that is there")
+        elif copy.action is Action.COPY:
+            there.add(key)
+        marked.append(copy)
+    return marked
+
+
+def _refused(copy: Copy, failure: Failure) -> Copy:
+    return replace(copy, action=Action.REFUSED, reason=str(failure), failure=failure.kind)

@@ -1,0 +1,257 @@
+"""The only module that runs skopeo: what it can do, argument lists (pure), and one run under watch.
+
+Seen with skopeo 1.9.3 (Debian 12); flags that it lacks are found by asking the program that is installed.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.errors import MigrateError
+from migrate.images.failures import Failure, FailureClass, class_of_text, printable
+from migrate.reference import Reference
+
+_INSTALL = "install it: apt-get install skopeo (or your system's package)"
+_FORMATS = {"oci": "oci", "docker": "v2s2"}
+_FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"|^(?:FATA|ERRO)\[\d+\] (.*)$', re.MULTILINE)
+_LOOK_SECONDS = 0.25
+_KILL_SECONDS = 5.0
+_STILL_BYTES = 1024
+"""Less than this between two looks is housekeeping of skopeo's runtime, not progress."""
+_KEPT_ENVIRONMENT = re.compile(
+    r"(?i)(PATH|HOME|USER|LANG|LC_.*|TMPDIR|TZ|XDG_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)"
+    r"|CONTAINERS_.*|GODEBUG|LD_LIBRARY_PATH)"
+)
+_POLICIES = (Path("~/.config/containers/policy.json"), Path("/etc/containers/policy.json"))
+
+
+class SkopeoMissingError(MigrateError):
+    """skopeo is not installed, or what is called so is not skopeo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skopeo:
+    """The skopeo that is installed: the program, its version and the flags that `skopeo copy` knows."""
+
+    program: str
+    version: str
+    flags: frozenset[str]
+    has_policy: bool = True
+    can_die_with_parent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How skopeo reaches one side. Secrets are in the authfile only, never in arguments."""
+
+    authfile: Path
+    certificates: Path | None = None
+    verify_tls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """When a run of skopeo is given up: seconds in all, seconds without a byte; and who may stop it."""
+
+    timeout: float = 7200.0
+    stalled: float = 300.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    on_bytes: Callable[[int], None] = lambda _: None
+
+
+def probe(program: str = "skopeo") -> Skopeo:
+    """Ask the installed skopeo what it is.
+
+    Raises:
+        SkopeoMissingError: there is none, or it does not answer.
+
+    """
+    found = shutil.which(program)
+    if not found:
+        raise SkopeoMissingError(f"{program} is not installed (not on PATH)", _INSTALL)
+    try:
+        version = _ask(found, "--version")
+        flags = frozenset(re.findall(r"--[a-z][a-z-]+", _ask(found, "copy", "--help")))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SkopeoMissingError(f"{found} does not run: {printable(str(error))}", _INSTALL) from None
+    if "--dest-authfile" not in flags:
+        raise SkopeoMissingError(f"{found} is no skopeo that can be used ({printable(version)})", _INSTALL)
+    policy = any(path.expanduser().exists() for path in _POLICIES)
+    return Skopeo(found, version.removeprefix("skopeo version").strip(), flags, policy, bool(shutil.which("setpriv")))
+
+
+def _ask(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
+    return done.stdout
+
+
+def carry_arguments(
+    skopeo: Skopeo, source: Reference, target: Reference, source_access: Access, target_access: Access, timeout: float
+) -> tuple[str, ...]:
+    """Arguments that bring an image's blobs to the target as they are, under its digest: no tag, no conversion."""
+    return (*_copy(skopeo, timeout), *_sides(source_access, target_access), *_names(source, target))
+
+
+def convert_arguments(
+    skopeo: Skopeo,
+    source: Reference,
+    target: Reference,
+    source_access: Access,
+    target_access: Access,
+    timeout: float,
+    target_format: str,
+    *,
+    whole_index: bool = False,
+) -> tuple[str, ...]:
+    """Arguments with which skopeo converts an image (or a whole index) itself and puts it under the target's tag.
+
+    `--format` is always said for oci and docker: without it skopeo 1.9.3 quietly falls back to other formats.
+    """
+    wanted = ("--format", _FORMATS[target_format]) if target_format in _FORMATS else ()
+    every = ("--all",) if whole_index else ()
+    return (*_copy(skopeo, timeout), *every, *wanted, *_sides(source_access, target_access), *_names(source, target))
+
+
+def _copy(skopeo: Skopeo, timeout: float) -> tuple[str, ...]:
+    policy = () if skopeo.has_policy else ("--insecure-policy",)
+    return (skopeo.program, *policy, "--command-timeout", f"{timeout:.0f}s", "copy", "--quiet", "--remove-signatures")
+
+
+def _sides(source: Access, target: Access) -> tuple[str, ...]:
+    arguments: list[str] = []
+    for side, access in (("src", source), ("dest", target)):
+        arguments += [f"--{side}-authfile", str(access.authfile)]
+        if access.certificates:
+            arguments += [f"--{side}-cert-dir", str(access.certificates)]
+        if not access.verify_tls:
+            arguments.append(f"--{side}-tls-verify=false")
+    return tuple(arguments)
+
+
+def _names(source: Reference, target: Reference) -> tuple[str, str]:
+    return _name(source), _name(target)
+
+
+def _name(reference: Reference) -> str:
+    """Skopeo takes a tag or a digest, not both."""
+    end = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+    return f"docker://{reference.repository}{end}"
+
+
+def child_environment(environment: Mapping[str, str], data_home: Path) -> dict[str, str]:
+    """What skopeo may see of our environment: no secrets.
+
+    Args:
+        environment: ours.
+        data_home: where a skopeo that is not root's keeps its blob info cache.
+
+    """
+    kept = {key: value for key, value in environment.items() if _KEPT_ENVIRONMENT.fullmatch(key)}
+    return {**kept, "XDG_DATA_HOME": str(data_home)}
+
+
+def run(skopeo: Skopeo, argv: tuple[str, ...], environment: Mapping[str, str], watch: Watch) -> Failure | None:
+    """Run skopeo to its end; None where it ended well.
+
+    It runs in a process group of its own, so that Ctrl-C reaches us alone, and dies with us even by kill -9.
+    """
+    if skopeo.can_die_with_parent:
+        argv = ("setpriv", "--pdeathsig", "KILL", *argv)
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                argv,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                process_group=0,
+            )
+        except OSError as error:
+            return Failure(FailureClass.LOCAL, f"{argv[0]} cannot be run: {error.strerror}")
+        with _never_orphaned(process):
+            given_up = _wait(process, watch)
+        output.seek(0)
+        return given_up or _failure(process.returncode, output.read(2**20).decode(errors="replace"))
+
+
+@contextmanager
+def _never_orphaned(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Skopeo has no signal handler: SIGTERM ends it at once, and the registry forgets the open upload by itself."""
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, end)
+            process.wait(_KILL_SECONDS)
+        except ProcessLookupError:
+            process.wait()
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _wait(process: subprocess.Popen[bytes], watch: Watch) -> Failure | None:
+    """Wait for the end; the reason where the run was ended from here."""
+    started = moved = time.monotonic()
+    seen = 0
+    pause = 0.01
+    while True:
+        try:
+            process.wait(pause)
+            return None
+        except subprocess.TimeoutExpired:
+            pause = min(pause * 2, _LOOK_SECONDS)
+        now = time.monotonic()
+        bytes_now = _bytes_moved(process.pid)
+        if bytes_now is None or bytes_now - seen >= _STILL_BYTES:
+            seen, moved = bytes_now or 0, now
+            watch.on_bytes(seen // 2)
+        given_up = _reason_to_stop(watch, now - started, now - moved)
+        if given_up:
+            _end(process)
+            return given_up
+
+
+def _reason_to_stop(watch: Watch, running: float, still: float) -> Failure | None:
+    if watch.stop.is_set():
+        return Failure(FailureClass.INTERRUPTED, "")
+    if running > watch.timeout + 10:
+        return Failure(FailureClass.TIMEOUT, f"skopeo was stopped after {running:.0f} s")
+    if still > watch.stalled:
+        return Failure(FailureClass.STALLED, f"skopeo moved no byte for {still:.0f} s and was stopped")
+    return None
+
+
+def _bytes_moved(pid: int) -> int | None:
+    """Bytes read and written so far, sockets included (proc(5), /proc/pid/io); None where that cannot be asked."""
+    try:
+        fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+        return int(fields["rchar"]) + int(fields["wchar"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _failure(returncode: int, stderr: str) -> Failure | None:
+    if returncode == 0:
+        return None
+    if returncode < 0:
+        return Failure(FailureClass.UNKNOWN, f"skopeo was ended by signal {-returncode} (out of memory?)")
+    found = [quoted or bare for quoted, bare in _FATAL.findall(stderr)]
+    words = printable((found[-1] if found else stderr).replace('\\"', '"'))
+    return Failure(class_of_text(words), words or f"skopeo ended with {returncode} and said nothing")

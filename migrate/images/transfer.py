@@ -1,0 +1,245 @@
+"""Drives an executor: which job next, when to try again, when to stop. Yields each event as it happens.
+
+Knows nothing of skopeo, registries or the database: `perform` does the work, the caller records.
+"""
+
+import heapq
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
+
+from migrate.images.delivery import Delivery
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.plan import Action, Copy, Plan
+from migrate.reference import Repository
+
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What one worker does at a time: one image for one target repository, and all of its tags there."""
+
+    number: int
+    source: Repository
+    target: Repository
+    delivery: Delivery
+    copies: tuple[Copy, ...]
+    attempt: int = 1
+
+    @property
+    def name(self) -> str:
+        """For people: the first tag, and how many more."""
+        more = f" (+{len(self.copies) - 1})" if len(self.copies) > 1 else ""
+        return f"{self.copies[0].target.short}{more}"
+
+    @cached_property
+    def blobs(self) -> frozenset[str]:
+        """Digests of the blobs that must be at the target."""
+        return frozenset(blob.digest for blob in self.delivery.blobs)
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """How one copy ended; `failure` is None where the target gave back what was wanted.
+
+    `bytes` were sent for it (a job's bytes count for its first copy); times are seconds since the epoch.
+    """
+
+    copy: Copy
+    failure: Failure | None
+    target_digest: str = ""
+    target_media_type: str = ""
+    bytes: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended; `blobs` are (digest, bytes) now known to be in its target repository."""
+
+    job: Job
+    results: tuple[CopyResult, ...]
+    blobs: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun with a job."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has ended; its failures are final."""
+
+    result: JobResult
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """Some of a job's copies failed in a way that may pass; they are tried again at `at` (seconds since the epoch)."""
+
+    result: JobResult
+    at: float
+
+
+Event = Started | Finished | Retrying
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often, and after how long, a failed copy is tried again: full jitter, doubling, in seconds."""
+
+    attempts: int = 5
+    first: float = 2.0
+    longest: float = 120.0
+
+    def delay(self, attempt: int, failure: Failure, dice: Callable[[], float] = random.random) -> float:
+        """Seconds before the next attempt, at least what the registry asked for."""
+        backoff = min(self.first * 2.0 ** (attempt - 1), self.longest)
+        return max(failure.retry_after, backoff * (0.5 + dice() / 2))
+
+
+@dataclass
+class Stop:
+    """Two wishes: begin nothing new; and end at once what is running."""
+
+    soon: threading.Event = field(default_factory=threading.Event)
+    now: threading.Event = field(default_factory=threading.Event)
+    grace: float = 30.0
+
+
+def jobs_of(plan: Plan) -> list[Job]:
+    """The plan's copies as jobs, the largest first: a long one begun last would keep everybody waiting."""
+    groups: dict[tuple[object, ...], list[Copy]] = defaultdict(list)
+    for copy in plan.copies:
+        if copy.action in (Action.COPY, Action.LINK) and copy.delivery:
+            repositories = (copy.source.repository, copy.target.repository)
+            groups[
+                *repositories, copy.source.digest, copy.options.format, copy.options.engine, copy.options.platforms
+            ].append(copy)
+    jobs = [
+        Job(0, copies[0].source.repository, copies[0].target.repository, copies[0].delivery, tuple(copies))
+        for copies in groups.values()
+        if copies[0].delivery
+    ]
+    jobs.sort(key=lambda job: (-job.delivery.size, str(job.target)))
+    return [replace(job, number=number) for number, job in enumerate(jobs)]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    perform: Callable[[Job], JobResult],
+    executor: Executor,
+    workers: int,
+    stop: Stop,
+    retries: Retries | None = None,
+) -> Iterator[Event]:
+    """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
+
+    After `stop.soon` nothing begins; what runs may end for `stop.grace` seconds, then `stop.now` is set for it.
+    A failure of one job never touches the others.
+    """
+    run = _Run(list(jobs), perform, executor, workers, stop, retries or Retries())
+    return run.events()
+
+
+class _Run:
+    """What is waiting, running, and to be tried again later."""
+
+    def __init__(
+        self,
+        waiting: list[Job],
+        perform: Callable[[Job], JobResult],
+        executor: Executor,
+        workers: int,
+        stop: Stop,
+        retries: Retries,
+    ) -> None:
+        self._waiting = waiting
+        self._perform = perform
+        self._executor = executor
+        self._workers = workers
+        self._stop = stop
+        self._retries = retries
+        self._running: dict[Future[JobResult], Job] = {}
+        self._later: list[tuple[float, int, Job]] = []
+        self._order = count()
+
+    def events(self) -> Iterator[Event]:
+        stopped_at: float | None = None
+        while self._running or (not self._stop.soon.is_set() and (self._waiting or self._later)):
+            if self._stop.soon.is_set():
+                stopped_at = stopped_at or time.monotonic()
+                if time.monotonic() - stopped_at > self._stop.grace:
+                    self._stop.now.set()
+            else:
+                yield from self._begin()
+            yield from self._collect()
+
+    def _begin(self) -> Iterator[Event]:
+        now = time.time()
+        while self._later and self._later[0][0] <= now:
+            self._waiting.insert(0, heapq.heappop(self._later)[2])
+        while len(self._running) < self._workers:
+            job = next_job(self._waiting, list(self._running.values()))
+            if job is None:
+                return
+            self._waiting.remove(job)
+            self._running[self._executor.submit(self._perform, job)] = job
+            yield Started(job)
+
+    def _collect(self) -> Iterator[Event]:
+        if not self._running:
+            time.sleep(_LOOK_SECONDS)
+            return
+        done, _ = wait(self._running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = self._running.pop(future)
+            yield from self._ended(job, _result(job, future))
+
+    def _ended(self, job: Job, result: JobResult) -> Iterator[Event]:
+        again = [r for r in result.results if r.failure and r.failure.retry]
+        if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set():
+            yield Finished(result)
+            return
+        final = tuple(r for r in result.results if r not in again)
+        if final:
+            yield Finished(replace(result, results=final))
+        delay = max(self._retries.delay(job.attempt, r.failure) for r in again if r.failure)
+        at = time.time() + delay
+        retry = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
+        heapq.heappush(self._later, (at, next(self._order), retry))
+        yield Retrying(replace(result, results=tuple(again)), at)
+
+
+def next_job(waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
+    """The first job that needs no blob which a running one is bringing to the same registry. Pure.
+
+    A blob that is being uploaded cannot be mounted yet: two jobs at once would send it twice.
+    """
+    in_flight: set[str] = set()
+    for job in running:
+        in_flight |= job.blobs
+    return next((job for job in waiting if not in_flight & job.blobs), None)
+
+
+def _result(job: Job, future: Future[JobResult]) -> JobResult:
+    """A worker that raises has a bug or died; that too fails only its own job."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    failure = Failure(FailureClass.UNKNOWN, f"the worker failed: {type(error).__name__}: {error}")
+    now = time.time()
+    results = tuple(CopyResult(c, failure, started=now, ended=now, attempt=job.attempt) for c in job.copies)
+    return JobResult(job, results)

@@ -1,0 +1,118 @@
+"""Does the target hold what the source holds? Reads both afresh; remembers nothing and writes nothing."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from migrate.images.compare import Place, target_differences
+from migrate.images.formats import Descriptor, ImageManifest, Kind
+from migrate.images.lookups import Lookups, answers
+from migrate.images.plan import Action, Copy
+from migrate.images.planner import wrong_format
+from migrate.images.registry import Registry, RegistryError
+from migrate.reference import Reference, Repository
+
+
+class Verdict(StrEnum):
+    """What verify says of one wanted tag."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One wanted tag, what stands at the target for it, and how it differs."""
+
+    copy: Copy
+    verdict: Verdict
+    words: str = ""
+    target_digest: str = ""
+
+
+BlobKey = tuple[Repository, Descriptor]
+
+
+def verify(
+    wanted: Sequence[Copy], source: Lookups, target: Lookups, blobs: Registry, executor: Executor, *, deep: bool
+) -> Iterator[Verified]:
+    """Compare every wanted tag with what the target gives back.
+
+    Args:
+        wanted: resolved against the source (planner.resolve).
+        source: asks the source.
+        target: asks the target, and remembers nothing of earlier runs or of the source.
+        blobs: the target registry, for the blobs.
+        executor: many questions at a time go through it.
+        deep: read every blob and check its digest, instead of asking for its size only.
+
+    """
+    readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
+    found, failed = answers(executor, lambda tag: _found(target, tag), [copy.target for copy in readable])
+    keys = {key for manifests in found.values() for key in _blobs(manifests)}
+    broken, unread = answers(executor, lambda key: _blob_problem(blobs, key, deep=deep), keys)
+    problems = {**broken, **{key: str(failure) for key, failure in unread.items()}}
+    compared = {copy.target: copy for copy in readable if found.get(copy.target)}
+    differ = partial(_different, source, target)
+    different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag][0][1]), compared)
+    for copy in wanted:
+        if copy.action is Action.REFUSED:
+            yield Verified(copy, Verdict.UNKNOWN, copy.reason)
+        elif copy.target in failed or copy.target in incomparable:
+            failure = failed.get(copy.target) or incomparable[copy.target]
+            yield Verified(copy, Verdict.UNKNOWN, str(failure))
+        elif copy.target not in compared:
+            yield Verified(copy, Verdict.MISSING, "the target has no such tag")
+        else:
+            manifests = found[copy.target]
+            words = [*different[copy.target], *(problems[k] for k in _blobs(manifests) if problems[k])]
+            verdict = Verdict.DIFFERENT if words else Verdict.EQUAL
+            yield Verified(copy, verdict, "; ".join(words), manifests[0][1].digest)
+
+
+Manifests = list[tuple[Repository, ImageManifest]]
+
+
+def _found(look: Lookups, target: Reference) -> Manifests:
+    """What stands under a target tag, the children of an index after it; empty where there is nothing."""
+    head = look.find(target)
+    if head is None:
+        return []
+    top = look.manifest(target.repository, head.digest)
+    children = [look.manifest(target.repository, child.digest) for child in top.children]
+    return [(target.repository, manifest) for manifest in (top, *children)]
+
+
+def _blobs(manifests: Manifests) -> list[BlobKey]:
+    return [(repo, blob) for repo, manifest in manifests if manifest.kind is not Kind.INDEX for blob in manifest.blobs]
+
+
+def _blob_problem(target: Registry, key: BlobKey, *, deep: bool) -> str:
+    """What is wrong with a blob at the target, in words; empty where nothing is."""
+    repository, blob = key
+    if deep:
+        try:
+            for _ in target.blob(repository.path, blob.digest):
+                pass
+        except RegistryError as error:
+            return f"blob {blob.digest[:19]}: {error.failure}"
+        return ""
+    size = target.blob_size(repository.path, blob.digest)
+    if size is None:
+        return f"blob {blob.digest[:19]} is missing"
+    if size >= 0 and blob.size >= 0 and size != blob.size:
+        return f"blob {blob.digest[:19]} has {size} bytes and should have {blob.size}"
+    return ""
+
+
+def _different(source: Lookups, target: Lookups, copy: Copy, found: ImageManifest) -> list[str]:
+    assert copy.delivery
+    ends = Place(source, copy.source.repository), Place(target, copy.target.repository)
+    words = target_differences(copy.delivery, *ends, found)
+    if wrong := wrong_format(copy.options, found.media_type):
+        words.append(wrong)
+    return words

@@ -1,0 +1,318 @@
+"""What a worker does with one job: mount, carry, put the manifest under each tag, read it back.
+
+"skopeo carries, we finish": a tag appears only when everything it names is there. Touches no database.
+"""
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from migrate.errors import LoginError
+from migrate.images import skopeo
+from migrate.images.compare import Place, target_differences
+from migrate.images.delivery import Method, Part
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import Descriptor, ImageManifest
+from migrate.images.lookups import Lookups
+from migrate.images.plan import Copy
+from migrate.images.planner import wrong_format
+from migrate.images.registry import Registry, RegistryError
+from migrate.images.transfer import CopyResult, Job, JobResult
+from migrate.reference import Reference, Repository
+
+
+class CopyFailedError(Exception):
+    """A step of a job failed; the rest of the job is pointless."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class BlobBook:
+    """Which blobs this process knows to be in which target repository. Safe to use from many threads."""
+
+    def __init__(self, known: dict[str, set[str]] | None = None) -> None:
+        self._hinted = known or {}
+        self._sure: dict[str, set[str]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    def sure(self, repository: str, digest: str) -> bool:
+        """Whether this process has seen the blob there."""
+        with self._lock:
+            return repository in self._sure[digest]
+
+    def add(self, repository: str, digest: str) -> None:
+        """The blob was seen there."""
+        with self._lock:
+            self._sure[digest].add(repository)
+
+    def origins(self, digest: str, but: str) -> list[str]:
+        """Repositories to mount it from: first those seen, then those that earlier runs remember; a few."""
+        with self._lock:
+            found = [*sorted(self._sure[digest]), *sorted(self._hinted.get(digest, ()))]
+        return [name for name in dict.fromkeys(found) if name != but][:2]
+
+
+class PutGate:
+    """Lets so many at a time put manifests into one repository: OpenShift answers 500 to more."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._gates: dict[Repository, threading.Semaphore] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def through(self, repository: Repository) -> Iterator[None]:
+        """Wait for a place, and hold it."""
+        with self._lock:
+            gate = self._gates.setdefault(repository, threading.Semaphore(self._limit))
+        with gate:
+            yield
+
+
+@dataclass
+class Bench:
+    """Everything a worker works with; one for all workers of a process.
+
+    Attributes:
+        target: the target registry.
+        look: asks both registries, for comparisons.
+        program: the installed skopeo.
+        access: how skopeo reaches a registry host (writes its private authfile where needed).
+        data_home: where skopeo keeps its blob info cache, where it is not root's.
+        watch: limits of one skopeo run.
+        gate: manifest puts per repository.
+        book: blobs known to be at the target.
+        on_bytes: told (job number, bytes so far) while skopeo runs.
+
+    """
+
+    target: Registry
+    look: Lookups
+    program: skopeo.Skopeo
+    access: Callable[[str], skopeo.Access]
+    data_home: Path
+    watch: skopeo.Watch
+    gate: PutGate
+    book: BlobBook
+    on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
+
+
+def perform(bench: Bench, job: Job) -> JobResult:
+    """Do a job: every copy of it ends done or failed, none is left open, nothing is raised."""
+    started = time.time()
+    try:
+        sent, top = _bring(bench, job)
+    except (CopyFailedError, RegistryError) as error:
+        return JobResult(job, tuple(_result(job, copy, error.failure, started) for copy in job.copies))
+    except LoginError as error:
+        failure = Failure(FailureClass.LOGIN, error.what)
+        return JobResult(job, tuple(_result(job, copy, failure, started) for copy in job.copies))
+    results = [_finished(bench, job, copy, top, started) for copy in job.copies]
+    results[0] = replace(results[0], bytes=sent)
+    blobs = tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
+    return JobResult(job, tuple(results), blobs)
+
+
+def _result(job: Job, copy: Copy, failure: Failure | None, started: float) -> CopyResult:
+    return CopyResult(copy, failure, started=started, ended=time.time(), attempt=job.attempt)
+
+
+def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
+    """Make everything be at the target but the tags; the bytes sent, and what is to stand under each tag."""
+    if job.delivery.method is Method.SKOPEO:
+        return _convert(bench, job)
+    sent = sum(_carry(bench, job, part) for part in job.delivery.parts)
+    top = job.delivery.top
+    assert top is not None
+    if top is not job.delivery.parts[0].target:
+        for part in job.delivery.parts:
+            with bench.gate.through(job.target):
+                bench.target.put_manifest(job.target.path, part.target.digest, part.target)
+    return sent, top
+
+
+# --- carry ------------------------------------------------------------------------------------------------------
+
+
+def _carry(bench: Bench, job: Job, part: Part) -> int:
+    """Bring one image's blobs to the target repository; the bytes that had to be sent."""
+    missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob)]
+    missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
+    if not missing:
+        return 0
+    source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
+    sides = bench.access(job.source.registry), bench.access(job.target.registry)
+    argv = skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout)
+    _run_skopeo(bench, job, argv)
+    _confirm(bench, job.target, missing)
+    return _bytes(missing)
+
+
+def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor]) -> None:
+    """An exit code of 0 is not enough: ask for each blob.
+
+    Raises:
+        CopyFailedError: one is not there.
+
+    """
+    for blob in blobs:
+        if not _is_there(bench, repository, blob):
+            words = f"skopeo ended well, and blob {blob.digest[:19]} is not in {repository}"
+            raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, words))
+
+
+def _bytes(blobs: Sequence[Descriptor]) -> int:
+    return sum(max(blob.size, 0) for blob in blobs)
+
+
+def _is_there(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
+    """Whether the target repository has a blob, of the right size."""
+    if bench.book.sure(repository.path, blob.digest):
+        return True
+    size = bench.target.blob_size(repository.path, blob.digest)
+    if size is None or (size >= 0 and blob.size >= 0 and size != blob.size):
+        return False
+    bench.book.add(repository.path, blob.digest)
+    return True
+
+
+def _mount(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
+    """Whether a blob could be taken from another repository of the target."""
+    for origin in bench.book.origins(blob.digest, but=repository.path):
+        try:
+            mounted = bench.target.mount(repository.path, blob.digest, origin)
+        except RegistryError:
+            return False  # carrying it works without
+        if mounted and _is_there(bench, repository, blob):
+            return True
+    return False
+
+
+def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
+    watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
+    failure = skopeo.run(bench.program, argv, skopeo.child_environment(os.environ, bench.data_home), watch)
+    if failure:
+        raise CopyFailedError(failure)
+
+
+# --- finish -----------------------------------------------------------------------------------------------------
+
+
+def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: float) -> CopyResult:
+    try:
+        with bench.gate.through(job.target):
+            if not _has(bench, copy, top.digest):
+                _put(bench, job, copy.target, top)
+        _read_back(bench, copy.target, top)
+    except (CopyFailedError, RegistryError) as error:
+        return _result(job, copy, error.failure, started)
+    done = _result(job, copy, None, started)
+    return replace(done, target_digest=top.digest, target_media_type=top.media_type)
+
+
+def _has(bench: Bench, copy: Copy, digest: str) -> bool:
+    """Whether the target tag has this already. Between plan and put it may have been moved by somebody else.
+
+    Raises:
+        CopyFailedError: it was, and `onConflict` does not say to overwrite.
+
+    """
+    found = bench.target.find_manifest(copy.target.repository.path, copy.target.tag)
+    if found is None or found.digest in (copy.present, digest) or copy.options.on_conflict == "overwrite":
+        return found is not None and found.digest == digest
+    words = f"the target tag was {copy.present or 'not there'} when planned, and is {found.digest} now"
+    raise CopyFailedError(Failure(FailureClass.CONFLICT, words))
+
+
+def _put(bench: Bench, job: Job, target: Reference, top: ImageManifest) -> None:
+    """Put the manifest under the tag. An answer that got lost, or a 500, may be a put that succeeded."""
+    path, tag = target.repository.path, target.tag
+    try:
+        bench.target.put_manifest(path, tag, top)
+    except RegistryError as error:
+        found = bench.target.find_manifest(path, tag)
+        if found is not None and found.digest == top.digest:
+            return
+        if error.failure.kind is not FailureClass.BLOB_UNKNOWN or job.delivery.method is not Method.CARRY:
+            raise
+        _carry_again(bench, job)
+        bench.target.put_manifest(path, tag, top)
+
+
+def _carry_again(bench: Bench, job: Job) -> None:
+    """The registry lost, or never had, a blob that it said it has: skopeo looks again itself."""
+    for part in job.delivery.parts:
+        source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
+        sides = bench.access(job.source.registry), bench.access(job.target.registry)
+        _run_skopeo(bench, job, skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout))
+
+
+def _read_back(bench: Bench, target: Reference, top: ImageManifest) -> None:
+    """Ask the target what stands under the tag: the same bytes, of the wanted type, with every child behind it.
+
+    Raises:
+        CopyFailedError: something else, or not all of it.
+        RegistryError: it cannot be read.
+
+    """
+    found = bench.target.manifest(target.repository.path, target.tag)
+    if found.digest != top.digest or found.media_type != top.media_type:
+        words = f"{target.short} gives back {found.digest} ({found.media_type}) and not {top.digest}"
+        raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, words))
+    for child in top.children:
+        bench.target.manifest(target.repository.path, child.digest)
+
+
+# --- skopeo's own conversion ------------------------------------------------------------------------------------
+
+
+def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
+    """Let skopeo convert and tag one of the copies, and look at what came of it; the others get the same manifest."""
+    copy = _first_free(bench, job)
+    sides = bench.access(job.source.registry), bench.access(job.target.registry)
+    argv = skopeo.convert_arguments(
+        bench.program,
+        job.source.at(job.delivery.origin),
+        copy.target,
+        *sides,
+        bench.watch.timeout,
+        copy.options.format,
+        whole_index=job.delivery.whole_index,
+    )
+    with bench.gate.through(job.target):
+        _run_skopeo(bench, job, argv)
+    top = bench.target.manifest(job.target.path, copy.target.tag)
+    wrong = target_differences(job.delivery, Place(bench.look, job.source), Place(bench.look, job.target), top)
+    if form := wrong_format(copy.options, top.media_type):
+        wrong.append(form)
+    if wrong:
+        raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, f"after skopeo's conversion: {'; '.join(wrong)}"))
+    fresh = [blob for blob in top.blobs if not bench.book.origins(blob.digest, but="")]
+    _confirm(bench, job.target, top.blobs)
+    return _bytes(fresh), top
+
+
+def _first_free(bench: Bench, job: Job) -> Copy:
+    """The first copy whose target tag is still as it was planned.
+
+    Raises:
+        CopyFailedError: none is.
+
+    """
+    taken: CopyFailedError | None = None
+    for copy in job.copies:
+        try:
+            _has(bench, copy, copy.present)
+        except CopyFailedError as error:
+            taken = error
+            continue
+        return copy
+    assert taken
+    raise taken

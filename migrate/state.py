@@ -1,0 +1,402 @@
+"""The only module with SQL: what was done, kept so that a run can go on after anything. SQLite in WAL mode.
+
+The registries are the truth, this is a memory: with it deleted a run is still right, only slower. One process writes
+at a time (lock.py); any number may read. Times are RFC 3339 in UTC.
+"""
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+from migrate import __version__
+from migrate.errors import StateError, UsageError
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import ImageManifest
+from migrate.images.plan import Action, Copy, Delivered, Plan
+from migrate.images.transfer import CopyResult, Job, JobResult
+from migrate.images.verify import Verified
+
+_BUSY_SECONDS = 30
+_migrations = Migrations("rahti-migrate")
+
+
+@_migrations()
+def m001_first(db: sqlite_utils.Database) -> None:
+    """The tables of the first version, with those that later stages fill."""
+    db.table("about").create({"key": str, "value": str}, pk="key")
+    db.table("runs").create(
+        {
+            "id": int, "command": str, "started_at": str, "ended_at": str, "exit_code": int, "counts": str,
+            "version": str, "skopeo_version": str, "host": str, "pid": int, "source": str, "target": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("copies").create(
+        {
+            "target": str, "source": str, "source_project": str, "target_project": str,
+            "action": str, "status": str, "reason": str, "warnings": str,
+            "source_digest": str, "source_media_type": str, "expected_digest": str,
+            "target_digest": str, "target_media_type": str, "put_digest": str, "put_from": str,
+            "error_class": str, "error": str, "advice": str, "attempts": int, "retry_at": str,
+            "size": int, "bytes": int, "seconds": float, "started_at": str, "ended_at": str, "run_id": int,
+            "verdict": str, "verdict_words": str, "verified_at": str,
+        },
+        pk="target",
+    )  # fmt: skip
+    db.table("copies").create_index(["status"])
+    db.table("copies").create_index(["source_digest"])
+    db.table("attempts").create(
+        {
+            "id": int, "run_id": int, "target": str, "number": int, "started_at": str, "ended_at": str,
+            "outcome": str, "error_class": str, "error": str, "retry_at": str, "bytes": int,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("attempts").create_index(["target"])
+    db.table("image_manifests").create({"digest": str, "media_type": str, "body": bytes, "seen_at": str}, pk="digest")
+    db.table("blobs").create(
+        {"digest": str, "repository": str, "size": int, "seen_at": str}, pk=("digest", "repository")
+    )
+    db.table("grants").create(
+        {
+            "id": int, "run_id": int, "project": str, "kind": str, "name": str, "before": str, "after": str,
+            "applied_at": str, "reverted_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("rewrites").create(
+        {
+            "id": int, "run_id": int, "file": str, "line": int, "object": str, "path": str, "rule": str, "mode": str,
+            "before": str, "after": str, "applied_at": str, "reverted_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+
+
+KNOWN_MIGRATIONS = frozenset({"m001_first"})
+
+WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
+_PLANNED_STATUS = {
+    Action.COPY: WAITING,
+    Action.LINK: WAITING,
+    Action.SKIP: SKIPPED,
+    Action.CONFLICT: "conflict",
+    Action.REFUSED: "refused",
+}
+_COLUMNS_BEFORE = "target, status, source_digest, expected_digest, put_digest, put_from"
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a row said before a new plan came."""
+
+    status: str
+    source_digest: str
+    expected_digest: str
+    put_digest: str
+    put_from: str
+
+
+def now() -> str:
+    """The time of now as it is stored."""
+    return stamp(datetime.now(UTC).timestamp())
+
+
+def stamp(seconds: float) -> str:
+    """A time as it is stored, from seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def open_state(path: Path, manifest: Path) -> Iterator["State"]:
+    """Open a state for writing, making it where it is not there. The caller holds its lock.
+
+    Raises:
+        StateError: it cannot be opened, is damaged, or was made by a newer version.
+        UsageError: it belongs to another manifest.
+
+    """
+    with _in_words(path):
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        db = sqlite_utils.Database(connection)
+        try:
+            _check_version(db, path)
+            db.enable_wal()
+            db.execute("pragma synchronous = normal")
+            _migrations.apply(db)
+            _claim(db, path, manifest)
+            yield State(db, path)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def read_state(path: Path) -> Iterator["State"]:
+    """Open a state for reading, also while another process writes it.
+
+    Raises:
+        UsageError: there is none.
+        StateError: it cannot be read.
+
+    """
+    if not path.exists():
+        raise UsageError(
+            f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
+        )
+    with _in_words(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        db = sqlite_utils.Database(connection)
+        try:
+            _check_version(db, path)
+            yield State(db, path)
+        finally:
+            connection.close()
+
+
+def _check_version(db: sqlite_utils.Database, path: Path) -> None:
+    applied = {migration.name for migration in _migrations.applied(db)}
+    if applied - KNOWN_MIGRATIONS:
+        raise StateError(
+            f"{path}: made by a newer rahti-migrate than this ({__version__})", "update, or use another --state"
+        )
+    if not applied and db.table_names():
+        raise StateError(f"{path}: a database, but not a state of rahti-migrate", "name another file with --state")
+
+
+def _claim(db: sqlite_utils.Database, path: Path, manifest: Path) -> None:
+    """A state remembers its manifest: another one's results in it would be lies."""
+    found = {row["key"]: row["value"] for row in db.table("about").rows}
+    mine = str(manifest.resolve())
+    if not found:
+        rows = {"manifest": mine, "made_at": now(), "made_by": f"rahti-migrate {__version__}"}
+        db.table("about").insert_all({"key": key, "value": value} for key, value in rows.items())
+    elif found.get("manifest") != mine:
+        raise UsageError(
+            f"{path}: this state belongs to the manifest {found.get('manifest')}, not to {mine}",
+            "give this manifest a state of its own: --state state/OTHER.db",
+        )
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """SQLite's errors as StateErrors; what was committed stays."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            advice = "make room on the disk, then run again: what was recorded is kept, and nothing is lost"
+        elif "readonly" in text or "unable to open" in text or "authorization" in text:
+            advice = "the folder and the file must be writable; or name another place with --state"
+        elif "malformed" in text or "not a database" in text:
+            advice = (
+                "move the file away and run again: what is at the target is found there again, and not copied twice"
+            )
+        elif "locked" in text:
+            advice = "another program has it open for writing; close it and run again"
+        else:
+            advice = "run again; if it stays, move the file away: what is at the target is found there again"
+        raise StateError(f"{path}: the state cannot be used: {text}", advice) from None
+
+
+class State:
+    """An open state; `run_id` is the run that writes (0 while there is none)."""
+
+    def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
+        self._db = db
+        self.path = path
+        self.run_id = 0
+
+    # --- memory for the planner ---------------------------------------------------------------------------------
+
+    def image_manifest(self, digest: str) -> ImageManifest | None:
+        """An image manifest that was read before, by digest."""
+        query = "select media_type, body from image_manifests where digest = ?"
+        row = self._db.execute(query, [digest]).fetchone()
+        return ImageManifest(row[0], digest, bytes(row[1])) if row else None
+
+    def delivered(self) -> dict[str, Delivered]:
+        """What this tool put under target tags, by target; a put that a kill cut off counts as ours too."""
+        ours = {target: _with_unfinished(before) for target, before in self._before().items()}
+        return {t: Delivered(before.put_from, before.put_digest) for t, before in ours.items() if before.put_digest}
+
+    def blobs(self) -> dict[str, set[str]]:
+        """Blob digest -> target repositories (paths) that were seen to have it."""
+        found: dict[str, set[str]] = {}
+        for digest, repository in self._db.execute("select digest, repository from blobs"):
+            found.setdefault(digest, set()).add(repository)
+        return found
+
+    def _before(self) -> dict[str, _Before]:
+        rows = self._db.execute(f"select {_COLUMNS_BEFORE} from copies")  # noqa: S608 - a constant
+        return {row[0]: _Before(*(value or "" for value in row[1:])) for row in rows}
+
+    # --- a run, as it goes --------------------------------------------------------------------------------------
+
+    def begin_run(self, command: str, source: str, target: str, skopeo_version: str = "") -> None:
+        """Note that a run begins."""
+        row = {
+            "command": command, "started_at": now(), "version": __version__, "skopeo_version": skopeo_version,
+            "host": socket.gethostname(), "pid": os.getpid(), "source": source, "target": target,
+        }  # fmt: skip
+        with self._writing():
+            self.run_id = int(self._db.table("runs").insert(row).last_pk or 0)
+
+    def end_run(self, exit_code: int, counts: Mapping[str, int]) -> None:
+        """Note how the run ended."""
+        with self._writing():
+            row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts)}
+            self._db.table("runs").update(self.run_id, row)
+
+    def record_plan(self, plan: Plan) -> None:
+        """Keep what is wanted and what was read; what earlier runs did stays."""
+        before = self._before()
+        with self._writing():
+            rows = (self._planned_row(copy, before.get(str(copy.target))) for copy in plan.copies)
+            self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
+            self._db.table("image_manifests").insert_all(
+                (
+                    {"digest": digest, "media_type": m.media_type, "body": m.body, "seen_at": now()}
+                    for digest, m in plan.image_manifests.items()
+                ),
+                pk="digest",
+                ignore=True,
+            )
+
+    def _planned_row(self, copy: Copy, before: _Before | None) -> dict[str, Any]:
+        status = _PLANNED_STATUS[copy.action]
+        row = {
+            "target": str(copy.target), "source": str(copy.source),
+            "source_project": copy.source.repository.project, "target_project": copy.target.repository.project,
+            "action": str(copy.action), "status": status, "reason": copy.reason,
+            "warnings": json.dumps(list(copy.warnings)), "source_digest": copy.source.digest,
+            "source_media_type": copy.media_type, "size": copy.size, "run_id": self.run_id,
+            "expected_digest": copy.delivery.top.digest if copy.delivery and copy.delivery.top else "",
+            "target_digest": copy.present, "retry_at": None, **_failed(None),
+        }  # fmt: skip
+        if copy.failure:
+            row |= _failed(Failure(copy.failure, copy.reason))
+        if before:
+            ours = _with_unfinished(before, copy)
+            row |= {"put_digest": ours.put_digest, "put_from": ours.put_from}
+            if copy.action is Action.SKIP and ours.put_digest and ours.put_digest == copy.present:
+                row["status"] = DONE
+        return row
+
+    def record_started(self, job: Job) -> None:
+        """A worker begins: should this process be killed now, what stands there later is known to be ours."""
+        with self._writing():
+            for copy in job.copies:
+                values = {"status": RUNNING, "started_at": now(), "attempts": job.attempt}
+                self._db.table("copies").update(str(copy.target), values)
+
+    def record(self, result: JobResult, retry_at: float | None = None) -> None:
+        """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
+        with self._writing():
+            for copied in result.results:
+                self._record_copy(copied, stamp(retry_at) if retry_at else None)
+            seen = now()
+            self._db.table("blobs").insert_all(
+                (
+                    {"digest": digest, "repository": result.job.target.path, "size": size, "seen_at": seen}
+                    for digest, size in result.blobs
+                ),
+                pk=("digest", "repository"),
+                ignore=True,
+            )
+
+    def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
+        failure = copied.failure
+        target = str(copied.copy.target)
+        ended: dict[str, Any] = {
+            "status": DONE if not failure else WAITING if retry_at else _failed_status(failure),
+            "ended_at": stamp(copied.ended), "seconds": round(copied.ended - copied.started, 3),
+            "attempts": copied.attempt, "retry_at": retry_at, **_failed(failure),
+        }  # fmt: skip
+        if not failure:
+            ended |= {
+                "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
+                "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
+            }  # fmt: skip
+        self._db.table("copies").update(target, ended)
+        attempt = {
+            "run_id": self.run_id, "target": target, "number": copied.attempt, "bytes": copied.bytes,
+            "started_at": stamp(copied.started), "ended_at": stamp(copied.ended), "retry_at": retry_at,
+            "outcome": str(ended["status"]) if not retry_at else FAILED,
+            "error_class": ended["error_class"], "error": ended["error"],
+        }  # fmt: skip
+        self._db.table("attempts").insert(attempt)
+
+    def record_verified(self, verified: Iterable[Verified]) -> None:
+        """Keep what verify said of each target tag."""
+        seen = now()
+        with self._writing():
+            for item in verified:
+                values = {"verdict": str(item.verdict), "verdict_words": item.words, "verified_at": seen}
+                self._db.execute(
+                    "update copies set verdict = :verdict, verdict_words = :verdict_words, verified_at = :verified_at"
+                    " where target = :target",
+                    {**values, "target": str(item.copy.target)},
+                )
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def manifest_path(self) -> str:
+        """The manifest that this state belongs to."""
+        return str(self._db.table("about").get("manifest")["value"])
+
+    def counts(self) -> dict[str, int]:
+        """How many target tags have each status."""
+        return dict(self._db.execute("select status, count(*) from copies group by status order by status").fetchall())
+
+    def copies(self) -> list[dict[str, Any]]:
+        """One row per target tag, ordered by target."""
+        rows = self._db.table("copies").rows_where(order_by="target")
+        return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
+
+    def bytes_done(self) -> int:
+        """Bytes that were sent for what is done."""
+        return int(self._db.execute("select coalesce(sum(bytes), 0) from copies").fetchone()[0])
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The newest run."""
+        return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with _in_words(self.path), self._db.atomic():
+            yield
+
+
+def _with_unfinished(before: _Before, copy: Copy | None = None) -> _Before:
+    """A put that was begun and whose end was never recorded, taken for done where the target shows its result."""
+    if before.status != RUNNING:
+        return before
+    if copy is None:
+        digest = before.expected_digest or before.put_digest
+        return _Before(before.status, before.source_digest, digest, digest, before.source_digest)
+    if copy.action is Action.SKIP and copy.source.digest == before.source_digest:
+        return _Before(before.status, before.source_digest, copy.present, copy.present, copy.source.digest)
+    return before
+
+
+def _failed_status(failure: Failure) -> str:
+    if failure.kind is FailureClass.INTERRUPTED:
+        return WAITING
+    return "conflict" if failure.kind is FailureClass.CONFLICT else FAILED
+
+
+def _failed(failure: Failure | None) -> dict[str, Any]:
+    if failure is None:
+        return {"error_class": None, "error": None, "advice": None}
+    return {"error_class": str(failure.kind), "error": str(failure), "advice": failure.advice}
