@@ -1,0 +1,272 @@
+"""`rahti-migrate copy`: copy what the plan lists; run it again to go on."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migrate.cli.interrupt import stoppable
+from migrate.cli.options import (
+    FormatOption,
+    JobsOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_line,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.plan import planned
+from migrate.cli.progress import progress
+from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
+from migrate.errors import ExitCode
+from migrate.images import skopeo, worker
+from migrate.images.failures import FailureClass
+from migrate.images.plan import Action, Plan
+from migrate.images.transfer import Event, Finished, Retrying, Started, Stop, jobs_of, run_jobs
+from migrate.lock import hold
+from migrate.quantities import count, format_duration, format_size
+from migrate.report.documents import copy_document, plan_document, result_document
+from migrate.report.text import failure_lines, plan_summary
+from migrate.state import State, open_state
+
+
+def copy(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    jobs: JobsOption = 0,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Copy what the plan lists, converted and confirmed; run it again to go on.
+
+    Example: rahti-migrate copy manifests/my-app.yaml --jobs 8
+    """
+    set_up_logging(verbose)
+    as_json = output is OutputFormat.JSON
+    with open_run(manifest, state, project, "copy") as run:
+        outcome = copy_images(run, jobs, as_json=as_json)
+        say_outcome(run, outcome, as_json=as_json)
+        run.ended(outcome.exit_code, outcome.counts)
+    return outcome.exit_code
+
+
+@dataclass
+class Run:
+    """A command that writes: a session, its state, and a private folder for authfiles."""
+
+    session: Session
+    state: State
+    private: Path
+    program: skopeo.Skopeo | None = None
+
+    def ended(self, exit_code: int, counts: Counter[str]) -> None:
+        """Note how it ended."""
+        self.state.end_run(exit_code, counts)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason."""
+
+    counts: Counter[str]
+    sent: int
+    seconds: float
+    failures: frozenset[FailureClass]
+    stopped: bool
+
+    @property
+    def exit_code(self) -> int:
+        """As docs/cli.md says."""
+        if self.stopped and self.counts["left"]:
+            return ExitCode.INTERRUPTED
+        if FailureClass.LOGIN in self.failures:
+            return ExitCode.LOGIN
+        troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
+        return ExitCode.INCOMPLETE if troubles else ExitCode.OK
+
+
+@contextmanager
+def open_run(manifest: Path, state: Path | None, project: str, command: str) -> Iterator[Run]:
+    """Open everything a writing command needs, in the order that tells the user most when something is missing."""
+    with open_session(manifest, project) as session:
+        session.requests()
+        program = skopeo.probe() if command != "verify" else None
+        path = state_path(manifest, state)
+        with hold(path, command) as private, open_state(path, manifest) as opened:
+            session.check_ends()
+            file = session.manifest.file
+            version = program.version if program else ""
+            opened.begin_run(command, file.source.registry, file.target.registry, version)
+            yield Run(session, opened, private, program)
+
+
+def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
+    """Plan, copy, record; the state holds every result before the next one comes."""
+    started = time.monotonic()
+    say("looking at both registries ...")
+    with questions() as executor:
+        plan = planned(run.session, run.state, executor)
+    run.state.record_plan(plan)
+    say(plan_summary(plan))
+    if as_json:
+        _print_plan(plan)
+    counts = _planned_counts(plan)
+    failures = {c.failure for c in plan.copies if c.failure and c.action is Action.REFUSED}
+    sent = 0
+    with _stop_on_errors(run.private) as stop:
+        for event in _events(run, plan, jobs, stop, quiet=as_json):
+            _record(run.state, event)
+            if as_json:
+                _print_event(event)
+            if isinstance(event, Finished):
+                sent += sum(r.bytes for r in event.result.results)
+                failures |= {r.failure.kind for r in event.result.results if r.failure}
+                _count(counts, event)
+    return Outcome(counts, sent, time.monotonic() - started, frozenset(failures), stop.soon.is_set())
+
+
+@contextmanager
+def _stop_on_errors(private: Path) -> Iterator[Stop]:
+    """Signals stop the run; so does an error here (a full disk, a bug): nothing is copied that cannot be recorded."""
+    with stoppable(lambda: shutil.rmtree(private, ignore_errors=True)) as stop:
+        try:
+            yield stop
+        except BaseException:
+            stop.soon.set()
+            stop.now.set()
+            raise
+
+
+def _events(run: Run, plan: Plan, jobs: int, stop: Stop, *, quiet: bool) -> Iterator[Event]:
+    workers = jobs or _jobs_of_manifest(run.session)
+    todo = jobs_of(plan)
+    tags = plan.count(Action.COPY) + plan.count(Action.LINK)
+    with (
+        progress(plan, tags, quiet=quiet) as show,
+        ThreadPoolExecutor(workers, thread_name_prefix="copy") as pool,
+    ):
+        bench = _bench(run, stop)
+        bench.on_bytes = show.moved
+        try:
+            for event in run_jobs(todo, lambda job: worker.perform(bench, job), pool, workers, stop):
+                show.event(event)
+                yield event
+        finally:
+            stop.now.set()
+
+
+def _jobs_of_manifest(session: Session) -> int:
+    """`transfer.jobs`; auto is four a core, for a copy mostly waits for the link."""
+    wanted = session.manifest.file.transfer.jobs
+    return wanted if isinstance(wanted, int) else min(16, 4 * (os.cpu_count() or 2))
+
+
+def _bench(run: Run, stop: Stop) -> worker.Bench:
+    transfer = run.session.manifest.file.transfer
+    assert run.program
+    return worker.Bench(
+        target=run.session.target,
+        look=run.session.lookups(run.state.image_manifest),
+        program=run.program,
+        access=PrivateAccess(run.session, run.private),
+        data_home=run.private,
+        watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=stop.now),
+        gate=worker.PutGate(transfer.manifest_puts_per_repository),
+        book=worker.BlobBook(run.state.blobs()),
+    )
+
+
+def _record(state: State, event: Event) -> None:
+    if isinstance(event, Started):
+        state.record_started(event.job)
+    elif isinstance(event, Retrying):
+        state.record(event.result, event.at)
+    else:
+        state.record(event.result)
+
+
+def _planned_counts(plan: Plan) -> Counter[str]:
+    counts = Counter(left=plan.count(Action.COPY) + plan.count(Action.LINK))
+    counts.update(
+        skipped=plan.count(Action.SKIP), conflict=plan.count(Action.CONFLICT), refused=plan.count(Action.REFUSED)
+    )
+    return counts
+
+
+def _count(counts: Counter[str], event: Finished) -> None:
+    for copied in event.result.results:
+        kind = copied.failure.kind if copied.failure else None
+        if kind is FailureClass.INTERRUPTED:
+            continue
+        counts["left"] -= 1
+        counts["done" if kind is None else "conflict" if kind is FailureClass.CONFLICT else "failed"] += 1
+
+
+def say_outcome(run: Run, outcome: Outcome, *, as_json: bool) -> None:
+    """What came of it, what failed and what to do now."""
+    if as_json:
+        json_line({"event": "summary", **outcome_document(outcome)})
+        return
+    troubled = [row for row in run.state.copies() if _troubled(row, run.state.run_id)]
+    lines = [*failure_lines(troubled), ""] if troubled else []
+    result([*lines, _summary(outcome), *_next_step(run, outcome)])
+
+
+def _troubled(row: dict[str, Any], run_id: int) -> bool:
+    return row["run_id"] == run_id and row["status"] in ("failed", "conflict", "refused")
+
+
+def _summary(outcome: Outcome) -> str:
+    order = ("done", "skipped", "failed", "conflict", "refused", "left")
+    if set(+outcome.counts) <= {"skipped"}:
+        return f"nothing to do: {count(outcome.counts['skipped'], 'tag')} at the target already"
+    words = {"skipped": "there already or left as it is", "left": "left to do", "conflict": "in conflict"}
+    parts = [f"{outcome.counts[name]:,} {words.get(name, name)}" for name in order if outcome.counts[name]]
+    return f"{', '.join(parts) or 'nothing to do'}; {format_size(outcome.sent)} in {format_duration(outcome.seconds)}"
+
+
+def _next_step(run: Run, outcome: Outcome) -> list[str]:
+    path = run.session.manifest.path
+    if outcome.exit_code == ExitCode.OK:
+        return [f"Next: rahti-migrate verify {path}"]
+    if outcome.exit_code == ExitCode.INTERRUPTED:
+        return [f"Stopped; what is done is recorded. To go on: rahti-migrate copy {path}"]
+    return [f"Mend what is named above, then run again: rahti-migrate copy {path}"]
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """The last line of `copy --format json`."""
+    order = ("done", "skipped", "failed", "conflict", "refused", "left")
+    return {
+        "counts": {name: outcome.counts[name] for name in order},
+        "bytes": outcome.sent,
+        "seconds": round(outcome.seconds, 3),
+        "exitCode": int(outcome.exit_code),
+    }
+
+
+def _print_plan(plan: Plan) -> None:
+    document = plan_document(plan)
+    json_line({"event": "planned", "counts": document["counts"], "bytes": document["bytes"]})
+    for planned_copy in plan.copies:
+        if planned_copy.action not in (Action.COPY, Action.LINK):
+            json_line({"event": str(planned_copy.action), **copy_document(planned_copy)})
+
+
+def _print_event(event: Event) -> None:
+    if isinstance(event, Started):
+        return
+    name = "retrying" if isinstance(event, Retrying) else ""
+    for copied in event.result.results:
+        json_line({"event": name or ("failed" if copied.failure else "done"), **result_document(copied)})

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM: the first asks to stop soon, the second stops now."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from migrate.errors import ExitCode
+from migrate.images.transfer import Stop
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
+    """A Stop that the signals set; at the second one `clean_up` runs and the process ends at once.
+
+    skopeo runs in process groups of its own and dies with us (see images/skopeo.py), so none is left behind.
+    """
+    stop = Stop()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.soon.is_set():
+            stop.now.set()
+            clean_up()
+            _say("stopped now; the state is good: run again to go on")
+            os._exit(ExitCode.INTERRUPTED)
+        stop.soon.set()
+        _say(f"{signal.Signals(number).name}: running copies may end for {stop.grace:.0f} s; once more to stop now")
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(words: str) -> None:
+    """Safe inside a signal handler: print() may be interrupted in the middle of itself."""
+    os.write(sys.stderr.fileno(), f"\n{words}\n".encode())

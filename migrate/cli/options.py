@@ -1,0 +1,66 @@
+"""Arguments and options that several commands share, and how results are printed."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class OutputFormat(StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that says what to move.")]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="PATH", help="Where the state is kept.  [default: state/<manifest>.db]"),
+]
+ProjectOption = Annotated[str, typer.Option("--project", metavar="P", help="Only this project (source or target).")]
+JobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs", min=0, max=1024, metavar="N", help="Copies at a time; 0 asks the manifest.", show_default=False
+    ),
+]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How results are printed.")]
+VerboseOption = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
+]
+
+
+def set_up_logging(verbose: int) -> None:
+    """Log to stderr. httpx stays quiet at any level: its lines hold redirect addresses, which can hold secrets."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for name in ("httpx", "httpcore", "stamina"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def say(words: str = "") -> None:
+    """Progress, warnings and headings: to stderr."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def result(lines: Iterable[str]) -> None:
+    """Results: to stdout."""
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
+
+
+def json_line(document: Mapping[str, Any]) -> None:
+    """One JSON document on one line of stdout."""
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+def json_document(document: Mapping[str, Any]) -> None:
+    """One JSON document, for people too."""
+    print(json.dumps(document, ensure_ascii=False, indent=2), flush=True)

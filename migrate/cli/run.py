@@ -1,0 +1,64 @@
+"""`rahti-migrate run`: plan, copy and verify in one go."""
+
+from collections import Counter
+
+from migrate.cli.copy import copy_images, open_run, outcome_document, say_outcome
+from migrate.cli.options import (
+    FormatOption,
+    JobsOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_line,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.verify import verify_exit_code, verify_images
+from migrate.errors import ExitCode
+from migrate.manifest import Manifest
+from migrate.report.documents import verification_document
+from migrate.report.text import verify_lines
+
+
+def run(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    jobs: JobsOption = 0,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Plan, copy and verify in one go; run it again to go on.
+
+    Example: rahti-migrate run manifests/my-app.yaml
+    """
+    set_up_logging(verbose)
+    as_json = output is OutputFormat.JSON
+    with open_run(manifest, state, project, "run") as opened:
+        outcome = copy_images(opened, jobs, as_json=as_json)
+        if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.LOGIN):
+            say_outcome(opened, outcome, as_json=as_json)
+            opened.ended(outcome.exit_code, outcome.counts)
+            return outcome.exit_code
+        verified = verify_images(opened, deep=False)
+        code = max(outcome.exit_code, verify_exit_code(verified))
+        opened.ended(code, outcome.counts + Counter(str(item.verdict) for item in verified))
+        if as_json:
+            for item in verification_document(verified)["tags"]:
+                json_line({"event": "verified", **item})
+            json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
+        else:
+            say_outcome(opened, outcome, as_json=False)
+            result(verify_lines(verified))
+        _say_what_is_left(opened.session.manifest)
+    return code
+
+
+def _say_what_is_left(manifest: Manifest) -> None:
+    """Stages that the manifest asks for and that this version does not have."""
+    asked = [name for name in ("access", "workloads") if getattr(manifest.file, name)]
+    if asked:
+        say(f"note: `{'` and `'.join(asked)}` of the manifest were checked, but this version moves images only")

@@ -1,0 +1,194 @@
+"""What every command on a manifest opens: registries, logins, lookups. No decisions about images."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrate.credentials import Login, authfile_text, login_of
+from migrate.errors import LoginError, MigrateError, UsageError
+from migrate.images.failures import FailureClass
+from migrate.images.formats import ImageManifest
+from migrate.images.lookups import Lookups
+from migrate.images.plan import Delivered
+from migrate.images.planner import Scope
+from migrate.images.registry import Connection, Registry, RegistryError
+from migrate.images.skopeo import Access
+from migrate.manifest import ImageRequest, Manifest, load_manifest
+from migrate.manifest.model import Side
+
+QUESTIONS_AT_A_TIME = 16
+
+
+@dataclass
+class Session:
+    """A manifest and the registries it names, opened when first asked for."""
+
+    manifest: Manifest
+    project: str
+    _registries: dict[str, Registry]
+    _lock: threading.Lock
+
+    @property
+    def source(self) -> Registry:
+        """The source registry."""
+        return self.registry(self.manifest.file.source.registry)
+
+    @property
+    def target(self) -> Registry:
+        """The target registry."""
+        return self.registry(self.manifest.file.target.registry)
+
+    def registry(self, host: str) -> Registry:
+        """The registry of a host: a side of the manifest, or an outside source."""
+        with self._lock:
+            if host not in self._registries:
+                self._registries[host] = Registry(self.connection(host), self._login(host))
+            return self._registries[host]
+
+    def side(self, host: str) -> Side | None:
+        """What the manifest says of a host; None for outside sources. The target wins where both are one."""
+        file = self.manifest.file
+        return next((side for side in (file.target, file.source) if side.registry == host), None)
+
+    def connection(self, host: str) -> Connection:
+        """How a host is reached."""
+        side = self.side(host)
+        if side is None:
+            return Connection(host)
+        ca_file = self.manifest.file_path(side.ca_file) if side.ca_file else None
+        return Connection(host, side.plain_http, ca_file, side.insecure_skip_tls_verify)
+
+    def _login(self, host: str) -> Login:
+        side = self.side(host)
+        return login_of(side.login if side else None, host, self.manifest.path.parent)
+
+    def requests(self) -> tuple[ImageRequest, ...]:
+        """The entries that are wanted: all, or one project's.
+
+        Raises:
+            UsageError: the manifest has no entry of that project.
+
+        """
+        images = self.manifest.images
+        if not self.project:
+            return images
+        chosen = tuple(r for r in images if self.project in _projects(r))
+        if not chosen:
+            known = sorted({name for request in images for name in _projects(request)})
+            raise UsageError(
+                f"--project {self.project}: no image of the manifest is in it", f"it has {', '.join(known)}"
+            )
+        return chosen
+
+    def lookups(self, known: Callable[[str], ImageManifest | None]) -> Lookups:
+        """Ask the registries, each question once."""
+        return Lookups(self.registry, known)
+
+    def scope(self, delivered: dict[str, Delivered]) -> Scope:
+        """What a plan is made for."""
+        limit = self.manifest.file.platform.target.limits.image_size
+        return Scope(self.manifest.file.target.registry, delivered, limit or 0)
+
+    def check_ends(self) -> None:
+        """Ask both ends whether they are there and take the login, before anything else.
+
+        Raises:
+            LoginError: one does not take the login.
+            MigrateError: one is out of reach, or no registry.
+
+        """
+        requests = self.requests()
+        wants_source = any(r.source.repository.registry == self.manifest.file.source.registry for r in requests)
+        for name, registry in (("source", self.source), ("target", self.target)):
+            if name == "target" or wants_source:
+                _check_end(name, registry)
+
+
+def _projects(request: ImageRequest) -> set[str]:
+    return {request.source.repository.project, request.target_path.partition("/")[0]}
+
+
+def _check_end(name: str, registry: Registry) -> None:
+    try:
+        registry.ping()
+    except RegistryError as error:
+        words = f"the {name} registry {registry.host}: {error.failure}"
+        if error.failure.kind is FailureClass.LOGIN:
+            origin = f"the login comes from {registry.login.origin}"
+            raise LoginError(words, f"{origin}; log in again or mend `{name}.login`, then run again") from None
+        raise MigrateError(words, error.failure.advice) from None
+
+
+@contextmanager
+def open_session(path: Path, project: str = "") -> Iterator[Session]:
+    """Load a manifest, and give back its connections at the end."""
+    session = Session(load_manifest(path), project, {}, threading.Lock())
+    with ExitStack() as stack:
+        yield session
+        for registry in session._registries.values():
+            stack.callback(registry.close)
+
+
+@contextmanager
+def questions() -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask registries; on an error (Ctrl-C too) nobody waits for answers that are still to come."""
+    executor = ThreadPoolExecutor(QUESTIONS_AT_A_TIME, thread_name_prefix="ask")
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+def state_path(manifest: Path, chosen: Path | None) -> Path:
+    """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory."""
+    return chosen or Path("state") / f"{manifest.stem}.db"
+
+
+class PrivateAccess:
+    """skopeo's way to each registry: authfiles in a private folder, written anew when a login changes."""
+
+    def __init__(self, session: Session, folder: Path) -> None:
+        self._session = session
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._written: dict[str, str] = {}
+
+    def __call__(self, host: str) -> Access:
+        """What skopeo needs for a host.
+
+        Raises:
+            LoginError: the login cannot be had.
+
+        """
+        connection = self._session.connection(host)
+        text = authfile_text(host, self._session.registry(host).login.credential())
+        name = host.replace(":", "_")
+        authfile = self._folder / f"{name}.json"
+        with self._lock:
+            if self._written.get(host) != text:
+                _write_private(authfile, text)
+                self._written[host] = text
+        certificates = self._certificates(name, connection.ca_file) if connection.ca_file else None
+        return Access(authfile, certificates, not (connection.plain_http or connection.insecure))
+
+    def _certificates(self, name: str, ca_file: Path) -> Path:
+        folder = self._folder / f"{name}.certificates"
+        with self._lock:
+            if not folder.exists():
+                folder.mkdir(mode=0o700)
+                _write_private(folder / "ca.crt", ca_file.read_text())
+        return folder
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only we can read, so that a reader sees the old or the new one, never a part."""
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)

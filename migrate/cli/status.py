@@ -1,0 +1,50 @@
+"""`rahti-migrate status`: where things stand, also while another process copies. Reads the state only."""
+
+from typing import Any
+
+from migrate.cli.options import (
+    FormatOption,
+    ManifestArgument,
+    OutputFormat,
+    StateOption,
+    VerboseOption,
+    json_document,
+    result,
+    set_up_logging,
+)
+from migrate.cli.session import state_path
+from migrate.errors import ExitCode
+from migrate.lock import holder
+from migrate.report.documents import status_document
+from migrate.report.text import status_lines
+from migrate.state import read_state
+
+_TROUBLES = ("failed", "conflict", "refused")
+
+
+def status(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Say where things stand now, also while another process copies; asks no registry.
+
+    Example: rahti-migrate status manifests/my-app.yaml
+    """
+    set_up_logging(verbose)
+    path = state_path(manifest, state)
+    with read_state(path) as opened:
+        copies, last = opened.copies(), opened.last_run()
+    writer = holder(path)
+    if output is OutputFormat.JSON:
+        json_document(status_document(str(path), copies, last, str(writer) if writer else None))
+    else:
+        result(status_lines(str(path), copies, last, str(writer) if writer else None))
+    return _exit_code(copies)
+
+
+def _exit_code(copies: list[dict[str, Any]]) -> int:
+    """0 where all is done, 3 where something is left or needs a person."""
+    left = any(row["status"] in (*_TROUBLES, "waiting", "running") for row in copies)
+    return ExitCode.INCOMPLETE if left else ExitCode.OK

@@ -1,0 +1,70 @@
+"""`rahti-migrate verify`: read the target again and compare content with the source."""
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from migrate.cli.copy import Run, open_run
+from migrate.cli.options import (
+    FormatOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_document,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.session import questions
+from migrate.errors import ExitCode
+from migrate.images.planner import resolve
+from migrate.images.verify import Verdict, Verified
+from migrate.images.verify import verify as verify_copies
+from migrate.report.documents import verification_document
+from migrate.report.text import verify_lines
+
+DeepOption = Annotated[bool, typer.Option("--deep", help="Read every blob at the target whole and check its digest.")]
+
+
+def verify(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    deep: DeepOption = False,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Read the target again and compare the content of every tag with the source.
+
+    Example: rahti-migrate verify manifests/my-app.yaml --deep
+    """
+    set_up_logging(verbose)
+    with open_run(manifest, state, project, "verify") as run:
+        verified = verify_images(run, deep=deep)
+        code = verify_exit_code(verified)
+        run.ended(code, Counter(str(item.verdict) for item in verified))
+    if output is OutputFormat.JSON:
+        json_document(verification_document(verified))
+    else:
+        result(verify_lines(verified))
+    return code
+
+
+def verify_images(run: Run, *, deep: bool) -> list[Verified]:
+    """Compare every wanted tag; the verdicts are kept in the state."""
+    say("reading both registries ...")
+    source = run.session.lookups(run.state.image_manifest)
+    target = run.session.lookups(lambda _: None)
+    with questions() as executor:
+        wanted = resolve(run.session.requests(), run.session.scope({}), source, executor)
+        verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
+    run.state.record_verified(verified)
+    return verified
+
+
+def verify_exit_code(verified: list[Verified]) -> int:
+    """0 where everything is equal, else 3."""
+    return ExitCode.OK if all(item.verdict is Verdict.EQUAL for item in verified) else ExitCode.INCOMPLETE

@@ -1,0 +1,1 @@
+"""What happened, for people and for programs. Reads values and the state; changes nothing."""

@@ -1,0 +1,121 @@
+"""Plans and results as JSON documents; docs/output.md describes every key. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migrate.images.plan import Action, Copy, Plan
+from migrate.images.transfer import CopyResult
+from migrate.images.verify import Verdict, Verified
+
+VERSION = 1
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """What `plan --format json` prints."""
+    return {
+        "version": VERSION,
+        "kind": "plan",
+        "counts": {str(action): plan.count(action) for action in Action},
+        "bytes": {"unique": plan.unique_bytes, "total": plan.total_bytes},
+        "copies": [copy_document(copy) for copy in plan.copies],
+    }
+
+
+def copy_document(copy: Copy) -> dict[str, Any]:
+    """One planned tag."""
+    top = copy.delivery.top if copy.delivery else None
+    return {
+        "source": str(copy.source),
+        "target": str(copy.target),
+        "action": str(copy.action),
+        "reason": copy.reason,
+        "class": str(copy.failure) if copy.failure else None,
+        "bytes": copy.size,
+        "mediaType": copy.media_type or None,
+        "method": str(copy.delivery.method) if copy.delivery else None,
+        "targetDigest": copy.present or None,
+        "expectedDigest": top.digest if top else None,
+        "warnings": list(copy.warnings),
+    }
+
+
+def result_document(result: CopyResult) -> dict[str, Any]:
+    """One copied tag."""
+    return {
+        "source": str(result.copy.source),
+        "target": str(result.copy.target),
+        "targetDigest": result.target_digest or None,
+        "attempt": result.attempt,
+        "bytes": result.bytes,
+        "seconds": round(result.ended - result.started, 3),
+        "class": str(result.failure.kind) if result.failure else None,
+        "error": str(result.failure) if result.failure else None,
+        "advice": result.failure.advice if result.failure else None,
+    }
+
+
+def verified_document(item: Verified) -> dict[str, Any]:
+    """One verified tag."""
+    return {
+        "source": str(item.copy.source),
+        "target": str(item.copy.target),
+        "targetDigest": item.target_digest or None,
+        "verdict": str(item.verdict),
+        "words": item.words or None,
+    }
+
+
+def verification_document(verified: Sequence[Verified]) -> dict[str, Any]:
+    """What `verify --format json` prints."""
+    return {
+        "version": VERSION,
+        "kind": "verification",
+        "counts": {str(verdict): sum(item.verdict is verdict for item in verified) for verdict in Verdict},
+        "tags": [verified_document(item) for item in verified],
+    }
+
+
+_ROW_KEYS = {
+    "source": "source",
+    "target": "target",
+    "status": "status",
+    "action": "action",
+    "reason": "reason",
+    "class": "error_class",
+    "error": "error",
+    "advice": "advice",
+    "sourceDigest": "source_digest",
+    "targetDigest": "target_digest",
+    "attempts": "attempts",
+    "retryAt": "retry_at",
+    "bytes": "bytes",
+    "verdict": "verdict",
+    "verifiedAt": "verified_at",
+    "warnings": "warnings",
+}
+
+
+def status_document(
+    state: str, copies: Sequence[Mapping[str, Any]], last_run: Mapping[str, Any] | None, writer: str | None
+) -> dict[str, Any]:
+    """What `status --format json` prints; from the state's rows."""
+    return {
+        "version": VERSION,
+        "kind": "status",
+        "state": state,
+        "writer": writer,
+        "lastRun": _run_document(last_run) if last_run else None,
+        "counts": dict(sorted(Counter(row["status"] for row in copies).items())),
+        "copies": [{key: row[column] or None for key, column in _ROW_KEYS.items()} for row in copies],
+    }
+
+
+def _run_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "number": row["id"],
+        "command": row["command"],
+        "startedAt": row["started_at"],
+        "endedAt": row["ended_at"],
+        "exitCode": row["exit_code"],
+    }

@@ -1,0 +1,151 @@
+"""Plans, results and states as text for a terminal. Pure: values in, lines out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from migrate.images.failures import MEANINGS, FailureClass
+from migrate.images.plan import Action, Copy, Plan
+from migrate.images.verify import Verdict, Verified
+from migrate.quantities import count, format_size
+
+LONG_PLAN = 40
+_MANY = 20
+
+
+def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
+    """A plan as a table: a line a tag, or a line a repository where there are many; what needs a person in full."""
+    grouped = len(plan.copies) > LONG_PLAN and not full
+    yield from _by_repository(plan.copies) if grouped else _by_tag(plan.copies)
+    troubled = [c for c in plan.copies if c.action in (Action.CONFLICT, Action.REFUSED)]
+    if grouped and troubled:
+        yield ""
+        yield from _by_tag(troubled)
+    warned = [copy for copy in plan.copies if copy.warnings]
+    if warned:
+        yield ""
+        yield "Changes on the way:"
+        yield from _shortened([f"  {copy.target.short}: {'; '.join(copy.warnings)}" for copy in warned])
+    yield ""
+    yield plan_summary(plan)
+
+
+def _by_tag(copies: Sequence[Copy]) -> Iterator[str]:
+    rows = [
+        (str(c.action), _source(c), c.target.short, format_size(c.size) if c.size else "-", c.reason) for c in copies
+    ]
+    yield from _table(("action", "source", "target", "size", "why"), rows, right={3})
+
+
+def _source(copy: Copy) -> str:
+    name = copy.source.repository.path
+    if copy.source.tag:
+        return f"{name}:{copy.source.tag}"
+    return f"{name}@{copy.source.digest[:19]}" if copy.source.digest else f"{name} (every tag)"
+
+
+def _by_repository(copies: Sequence[Copy]) -> Iterator[str]:
+    groups: dict[str, list[Copy]] = defaultdict(list)
+    for copy in copies:
+        groups[str(copy.target.repository.path)].append(copy)
+    rows = []
+    for repository, members in groups.items():
+        counts = [str(sum(c.action is action for c in members) or "") for action in Action]
+        rows.append((repository, str(len(members)), *counts, format_size(_unique(members))))
+    yield from _table(("target repository", "tags", *Action, "unique"), rows, right=set(range(1, 8)))
+
+
+def _unique(copies: Iterable[Copy]) -> int:
+    moving = [c.delivery for c in copies if c.action in (Action.COPY, Action.LINK) and c.delivery]
+    return sum({blob.digest: max(blob.size, 0) for delivery in moving for blob in delivery.blobs}.values())
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    for row in [[head.upper() for head in heads], *rows]:
+        cells = [
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    if len(lines) <= _MANY:
+        return list(lines)
+    return [*lines[:_MANY], f"  ... and {len(lines) - _MANY} more (--format json has all)"]
+
+
+def plan_summary(plan: Plan) -> str:
+    """`14 tags: 9 to copy, 3 to link, 2 there already; 20 MB to move of 60 MB (40 MB are shared)`."""
+    words = {
+        Action.COPY: "to copy",
+        Action.LINK: "to link",
+        Action.SKIP: "to skip",
+        Action.CONFLICT: "in conflict",
+        Action.REFUSED: "refused",
+    }
+    parts = [f"{plan.count(action):,} {words[action]}" for action in Action if plan.count(action)]
+    unique, total = plan.unique_bytes, plan.total_bytes
+    sizes = f"; {format_size(unique)} to move" if total else ""
+    shared = f" (of {format_size(total)}: {format_size(total - unique)} are shared)" if total > unique else ""
+    return f"{count(len(plan.copies), 'tag')}: {', '.join(parts) or 'nothing to do'}{sizes}{shared}"
+
+
+def verify_lines(verified: Sequence[Verified]) -> Iterator[str]:
+    """What does not verify, and a summary."""
+    bad = [item for item in verified if item.verdict is not Verdict.EQUAL]
+    if bad:
+        rows = [(str(item.verdict), item.copy.target.short, item.words) for item in bad]
+        yield from _table(("verdict", "target", "what"), rows, right=set())
+        yield ""
+    yield verify_summary(verified)
+
+
+def verify_summary(verified: Sequence[Verified]) -> str:
+    """`14 tags verified: 13 equal, 1 missing`."""
+    counts = {verdict: sum(item.verdict is verdict for item in verified) for verdict in Verdict}
+    parts = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
+    return f"{count(len(verified), 'tag')} verified: {', '.join(parts) or 'none'}"
+
+
+def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Failed copies by class: what it means, what to do, and which; from the state's rows."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["error_class"] or FailureClass.UNKNOWN].append(row)
+    for kind, members in groups.items():
+        meaning = MEANINGS[FailureClass(kind)]
+        yield f"{kind}: {meaning.meaning} -> {meaning.advice}"
+        yield from _shortened(
+            [f"  {row['target'].partition('/')[2]}: {_own_words(row, meaning.meaning)}" for row in members]
+        )
+
+
+def _own_words(row: Mapping[str, Any], meaning: str) -> str:
+    words = str(row["error"] or row["reason"] or "")
+    return words.removeprefix(f"{meaning}: ")
+
+
+def status_lines(
+    state: str, copies: Sequence[Mapping[str, Any]], last_run: Mapping[str, Any] | None, writer: str | None
+) -> Iterator[str]:
+    """Where things stand, from the state's rows."""
+    yield f"state: {state}"
+    yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
+    if last_run:
+        yield f"last run: {last_run['command']}, begun {last_run['started_at']}{_ending(last_run, writer)}"
+    counts = Counter(row["status"] for row in copies)
+    yield f"tags: {', '.join(f'{number:,} {status}' for status, number in sorted(counts.items())) or 'none yet'}"
+    verdicts = Counter(row["verdict"] for row in copies if row["verdict"])
+    if verdicts:
+        yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in sorted(verdicts.items()))}"
+    troubled = [row for row in copies if row["status"] in ("failed", "conflict", "refused")]
+    if troubled:
+        yield ""
+        yield from failure_lines(troubled)
+
+
+def _ending(run: Mapping[str, Any], writer: str | None) -> str:
+    if run["ended_at"]:
+        return f", ended {run['ended_at']} with exit code {run['exit_code']}"
+    return "" if writer else ", was cut off: run it again to go on"
