@@ -49,9 +49,3 @@ class LoginError(MigrateError):
 
 class StateError(MigrateError):
     """The state cannot be opened, read or written."""
-
-
-class InterruptedRunError(MigrateError):
-    """Ctrl-C or SIGTERM arrived; what is done is recorded."""
-
-    exit_code = ExitCode.INTERRUPTED

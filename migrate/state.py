@@ -154,7 +154,9 @@ def read_state(path: Path) -> Iterator["State"]:
             f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
         )
     with _in_words(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+        )
         db = sqlite_utils.Database(connection)
         try:
             _check_version(db, path)

@@ -10,7 +10,7 @@ from types import FrameType
 from migrate.errors import ExitCode
 from migrate.images.transfer import Stop
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
         stop.soon.set()
         _say(f"{signal.Signals(number).name}: running copies may end for {stop.grace:.0f} s; once more to stop now")
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

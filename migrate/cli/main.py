@@ -12,6 +12,7 @@ import typer
 
 from migrate import __version__
 from migrate.cli import copy, demo, plan, run, schema, status, verify
+from migrate.cli.interrupt import STOP_SIGNALS
 from migrate.cli.options import say
 from migrate.errors import ExitCode, MigrateError
 
@@ -46,7 +47,8 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that docs/cli.md promises."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
     try:
         code = _exit_code()
         sys.stdout.flush()
@@ -59,8 +61,12 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+class _StoppedError(BaseException):
+    """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure."""
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _StoppedError
 
 
 def _exit_code() -> int:
@@ -69,7 +75,7 @@ def _exit_code() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except _StoppedError:
         say("stopped; the state is good: run again to go on")
         return ExitCode.INTERRUPTED
     except MigrateError as error:

@@ -1,0 +1,116 @@
+"""Real registries and the program as its user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from registrylab.client import LabClient
+from registrylab.registry import PASSWORD, USER, LabRegistry, registry
+
+settings.register_profile("house", deadline=None, max_examples=60)
+settings.load_profile("house")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Ends:
+    """A source with a password and schema 1, an open target, and a folder to work in."""
+
+    source: LabRegistry
+    target: LabRegistry
+    folder: Path
+
+    def manifest(self, body: str, name: str = "m.yaml", head: str = "") -> Path:
+        path = self.folder / name
+        path.write_text(
+            "version: 1\n"
+            f"source: {{registry: '{self.source.host}', plainHttp: true,"
+            f" login: {{username: {USER}, passwordEnv: LAB_PASSWORD}}}}\n"
+            f"target: {{registry: '{self.target.host}', plainHttp: true}}\n" + head + body
+        )
+        return path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        return {**kept, "HOME": str(home), "LAB_PASSWORD": PASSWORD, "COLUMNS": "120", **more}
+
+    def run(self, *arguments: object, **environment: str) -> Ran:
+        """Run rahti-migrate to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "migrate", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
+        """Start rahti-migrate in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "migrate", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Iterator[Ends]:
+    """Two fresh registries: changes of one test are not seen by another."""
+    with (
+        registry(password=True, schema1=True, folder=tmp_path / "source") as source,
+        registry(folder=tmp_path / "target") as target,
+    ):
+        folder = tmp_path / "work"
+        folder.mkdir()
+        yield Ends(source, target, folder)
+
+
+@pytest.fixture
+def source(ends: Ends) -> Iterator[LabClient]:
+    """Direct access to the source registry."""
+    with LabClient(ends.source) as client:
+        yield client
+
+
+@pytest.fixture
+def target(ends: Ends) -> Iterator[LabClient]:
+    """Direct access to the target registry."""
+    with LabClient(ends.target) as client:
+        yield client

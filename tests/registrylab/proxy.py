@@ -1,0 +1,86 @@
+"""A TCP proxy before a registry that makes the link slow or cuts it: far links and stopped bytes for tests."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+_CHUNK = 16_384
+
+
+@dataclass
+class SlowLink:
+    """How slow; may be changed while it runs.
+
+    Attributes:
+        rate: bytes a second and direction, for all connections together; 0 for no limit.
+        delay: seconds before each chunk goes on.
+        open: whether bytes pass at all.
+    """
+
+    rate: float = 0.0
+    delay: float = 0.0
+    open: threading.Event = field(default_factory=threading.Event)
+    host: str = ""
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+
+@contextmanager
+def slow_link(host: str, rate: float = 0.0, delay: float = 0.0) -> Iterator[SlowLink]:
+    """A proxy to `host` on a free loopback port; `link.host` is where to connect."""
+    link = SlowLink(rate, delay)
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    thread = threading.Thread(target=_serve, args=(loop, host, link, ready), daemon=True)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield link
+    finally:
+        link.open.set()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: threading.Event) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address, _, port = host.partition(":")
+        try:
+            far_reader, far_writer = await asyncio.open_connection(address, int(port))
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, far_writer, link), _pump(far_reader, writer, link))
+
+    server = loop.run_until_complete(asyncio.start_server(accept, "127.0.0.1", 0))
+    link.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    ready.set()
+    loop.run_forever()
+    server.close()
+    loop.run_until_complete(_cancel_all())
+    loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: SlowLink) -> None:
+    try:
+        while data := await reader.read(_CHUNK):
+            while not link.open.is_set():
+                await asyncio.sleep(0.05)
+            if link.delay or link.rate:
+                await asyncio.sleep(link.delay + (len(data) / link.rate if link.rate else 0.0))
+            writer.write(data)
+            await writer.drain()
+    except (OSError, asyncio.CancelledError):
+        pass
+    finally:
+        writer.close()
