@@ -486,7 +486,7 @@ def _error_words(answer: httpx.Response) -> str:
         first: Any = json.loads(answer.content)["errors"][0]
         words = " ".join(str(part) for part in (first.get("code"), first.get("message"), first.get("detail")) if part)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        if not answer.headers.get("Content-Type", "").startswith("text/plain"):
+        if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             return status
         words = answer.content[:300].decode(errors="replace")
     return f"{status}: {printable(words, 300)}"
