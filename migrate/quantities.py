@@ -1,6 +1,8 @@
-"""Sizes and times as people write and read them."""
+"""Sizes and times as people write and read them, and quotations of what they wrote."""
 
 import re
+from fractions import Fraction
+from reprlib import Repr
 
 _SIZE_UNITS = {
     "": 1, "b": 1,
@@ -8,48 +10,55 @@ _SIZE_UNITS = {
     "ki": 2**10, "kib": 2**10, "mi": 2**20, "mib": 2**20, "gi": 2**30, "gib": 2**30, "ti": 2**40, "tib": 2**40,
 }  # fmt: skip
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)"
+_SIZE = re.compile(rf"{_NUMBER}\s*([a-zA-Z]*)")
+_DURATION_PART = re.compile(rf"{_NUMBER}([smhd])")
+_DURATION = re.compile(rf"(?:{_NUMBER}[smhd])+")
+_MAX_SECONDS = 366 * 86400
+_QUOTE = Repr()
+_QUOTE.maxstring = 100
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `16MiB`, `5Gi`, `10GB` or `1024`.
+    """Whole bytes of `16MiB`, `5Gi`, `10GB` or `1024`; parts of a byte are cut off.
 
     Raises:
         ValueError: the text is none of these.
-
     """
     found = _SIZE.fullmatch(text.strip())
     if not found or found[2].lower() not in _SIZE_UNITS:
-        raise ValueError(f"{text!r} is not a size such as 16MiB or 5GB")
-    return int(float(found[1]) * _SIZE_UNITS[found[2].lower()])
+        raise ValueError(f"{quoted(text)} is not a size such as 16MiB or 5GB")
+    return int(Fraction(found[1]) * _SIZE_UNITS[found[2].lower()])
 
 
 def parse_duration(text: str) -> float:
     """Seconds of `90s`, `10m`, `2h` or `1h30m`.
 
     Raises:
-        ValueError: the text is none of these.
-
+        ValueError: the text is none of these, or means more than a year.
     """
     if not _DURATION.fullmatch(text.strip()):
-        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 2h")
-    return sum(float(n) * _DURATION_UNITS[unit] for n, unit in _DURATION_PART.findall(text))
+        raise ValueError(f"{quoted(text)} is not a duration such as 90s, 10m or 2h")
+    seconds = sum(float(n) * _DURATION_UNITS[unit] for n, unit in _DURATION_PART.findall(text))
+    if seconds > _MAX_SECONDS:
+        raise ValueError(f"{quoted(text)} is longer than a year: write a shorter time, such as 90s, 10m or 2h")
+    return seconds
 
 
 def format_size(size: float) -> str:
     """`1.5 MB`: decimal units, as disks and links are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+    if size < 999.5:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         size /= 1000
-    return f"{size:.1f} TB"
+        if size < 999.5:
+            return f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
+    return f"{size / 1000:.1f} TB"
 
 
 def format_duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
@@ -60,8 +69,13 @@ def format_duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 image`, `2 images`, `0 repositories`."""
+    """`1 image`, `2 images`, `0 repositories`, `2 days`."""
     if number == 1:
         return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
     return f"{number:,} {plural}"
+
+
+def quoted(text: str) -> str:
+    """Text as a message shows it: in quotes, in one line, and cut in the middle where it is long."""
+    return _QUOTE.repr(text)

@@ -7,6 +7,8 @@ registry host, of Docker: the first component is a host where it has a dot or a 
 import re
 from dataclasses import dataclass, replace
 
+from migrate.quantities import quoted
+
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
 
@@ -15,9 +17,10 @@ _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _HOST = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::([0-9]{1,5}))?"
 )
 _MAX_PATH = 255
+_MAX_PORT = 65535
 
 
 class InvalidReference(ValueError):  # noqa: N818 - a value that is not a reference, said where it is read
@@ -98,8 +101,15 @@ def valid_digest(text: str) -> bool:
 
 
 def valid_host(text: str) -> bool:
-    """Whether the text is a registry host, with or without a port."""
-    return _HOST.fullmatch(text) is not None
+    """Whether the text is a registry host: with a dot or a port (or `localhost`), so that names can begin with it."""
+    found = _HOST.fullmatch(text)
+    return found is not None and is_host(text) and int(found[1] or 0) <= _MAX_PORT
+
+
+def canonical_host(text: str) -> str:
+    """A registry host in lower case, and one name for all of Docker Hub's, so that equal hosts are equal texts."""
+    host = text.lower()
+    return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
 
 
 def parse_reference(text: str, default_registry: str) -> Reference:
@@ -111,36 +121,51 @@ def parse_reference(text: str, default_registry: str) -> Reference:
 
     Raises:
         InvalidReference: says which part is wrong.
-
     """
+    scheme, mark, _ = text.partition("://")
+    if mark:
+        raise InvalidReference(f"{quoted(text)} is a URL: write it without {quoted(scheme + mark)}")
     rest, at, digest = text.partition("@")
-    if at and not valid_digest(digest):
-        raise InvalidReference(f"{digest!r} is not a digest: sha256: and 64 characters of 0-9a-f are needed")
+    if at:
+        _check_digest(digest)
     head, slash, tail = rest.partition("/")
     registry, path = (head, tail) if slash and is_host(head) else (default_registry, rest)
     path, colon, tag = path.partition(":")
-    if colon and not valid_tag(tag):
-        raise InvalidReference(f"{tag!r} is not a tag: up to 128 of A-Z a-z 0-9 _ . - are allowed, not . or - first")
+    if colon:
+        _check_tag(tag)
     if not valid_host(registry):
-        raise InvalidReference(f"{registry!r} is not a registry host such as registry.example.org or localhost:5000")
+        raise InvalidReference(
+            f"{quoted(registry)} is not a registry host such as registry.example.org or localhost:5000"
+        )
     _check_path(path)
-    return Reference(Repository(*_docker_hub(registry, path)), tag, digest)
+    registry = canonical_host(registry)
+    in_library = registry == DOCKER_HUB and "/" not in path
+    return Reference(Repository(registry, f"library/{path}" if in_library else path), tag, digest)
+
+
+def _check_digest(digest: str) -> None:
+    if not valid_digest(digest):
+        needed = "sha512: and 128" if digest.startswith("sha512:") else "sha256: and 64"
+        raise InvalidReference(f"{quoted(digest)} is not a digest: {needed} characters of 0-9a-f are needed")
+
+
+def _check_tag(tag: str) -> None:
+    if valid_digest(tag):
+        raise InvalidReference(f"{quoted(tag)} is a digest, not a tag: write @ before it")
+    if not valid_tag(tag):
+        raise InvalidReference(
+            f"{quoted(tag)} is not a tag: up to 128 of A-Z a-z 0-9 _ . - are allowed, not . or - first"
+        )
 
 
 def _check_path(path: str) -> None:
     if not path:
-        raise InvalidReference("the name of the image is missing")
+        raise InvalidReference("the name of the image is missing: [registry/]<project>/<name> is needed")
+    if len(path) > _MAX_PATH:
+        raise InvalidReference(f"{quoted(path)} is longer than {_MAX_PATH} characters, the most that a name may have")
     if path != path.lower():
-        raise InvalidReference(f"{path!r} has capital letters: names of images are lower case")
+        raise InvalidReference(f"{quoted(path)} has capital letters: names of images are lower case")
     if not valid_path(path):
         raise InvalidReference(
-            f"{path!r} is not an image name: lower-case letters and digits, joined by . _ - and divided by /"
+            f"{quoted(path)} is not an image name: lower-case letters and digits, joined by . _ - and divided by /"
         )
-
-
-def _docker_hub(registry: str, path: str) -> tuple[str, str]:
-    if registry in _DOCKER_HUB_ALIASES:
-        registry = DOCKER_HUB
-    if registry == DOCKER_HUB and "/" not in path:
-        path = f"library/{path}"
-    return registry, path

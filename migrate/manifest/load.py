@@ -1,5 +1,6 @@
 """The user's file: read it, say all that is wrong with it at once, and hand it on as values."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Manifest:
 
     def file_path(self, name: str) -> Path:
         """A path of the manifest, which is relative to the manifest's folder."""
-        return self.path.parent / Path(name).expanduser()
+        return self.path.parent / os.path.expanduser(name)  # noqa: PTH111 - Path's own fails on an unknown ~user
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -43,7 +44,6 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         ManifestError: everything that is wrong with it.
         UsageError: it cannot be read.
-
     """
     try:
         source = read_source(path)
@@ -67,6 +67,8 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
 def _checked(path: Path, source: Source) -> Manifest:
     if not isinstance(source.data, dict):
         raise ManifestError(path, [Problem(1, 1, "a manifest is a mapping and begins with `version: 1`")])
+    if "kind" in source.data and "version" not in source.data:
+        raise ManifestError(path, [_kubernetes(source)])
     problems = list(source.problems)
     file = None
     try:
@@ -82,3 +84,9 @@ def _checked(path: Path, source: Source) -> Manifest:
     entries = [model.ImageEntry.model_validate({"from": e}) if isinstance(e, str) else e for e in file.images or ()]
     images = tuple(requests.request(entry, ends, index) for index, entry in enumerate(entries))
     return Manifest(path, file, images)
+
+
+def _kubernetes(source: Source) -> Problem:
+    place = source.key_place(("kind",))
+    words = "this is Kubernetes YAML: a manifest begins with `version: 1`, and names such files under `workloads`"
+    return Problem(place.line, place.column, words)

@@ -15,6 +15,7 @@ from migrate.manifest.model import (
     TagSelector,
     TargetSide,
 )
+from migrate.quantities import quoted
 from migrate.reference import Reference, Repository, is_host, parse_reference
 
 ALL_PLATFORMS = ("all",)
@@ -47,7 +48,6 @@ class ImageRequest:
             `project` is true, its path is a project's name and every repository below it is meant.
         target_path: the target repository; for a project, the target project.
         target_tag: the one tag at the target; empty where each tag keeps its name.
-
     """
 
     index: int
@@ -98,15 +98,17 @@ def request(entry: ImageEntry, ends: Ends, index: int) -> ImageRequest:
     Raises:
         InvalidReference: `from` is not a reference.
         Contradiction: `from`, `to` and `tags` do not go together.
-
     """
     source = parse_reference(entry.from_, ends.source)
     project = _is_project(entry.from_, source)
+    if project:
+        source = Reference(Repository(ends.source, entry.from_))
     target_path, target_tag = _target(entry, source, project, ends)
     if entry.tags and (source.tag or source.digest):
-        raise Contradiction("tags", "`from` names one image already, so `tags` has nothing to choose from")
+        raise Contradiction("tags", "`from` names one image, and `tags` chooses among many: leave one of the two out")
     if source.repository.registry == ends.target and source.repository.path == target_path:
-        raise Contradiction("", "source and target are the same repository")
+        way = "rename it under `projects`" if project else "say where it goes with `to`"
+        raise Contradiction("", f"{source.repository} is both source and target: {way}")
     options = ImageOptions(
         format=entry.format or ends.defaults.format,
         on_conflict=entry.on_conflict or ends.defaults.on_conflict,
@@ -141,6 +143,10 @@ def _default_target(source: Reference, project: bool, ends: Ends) -> tuple[str, 
     if repository.registry != ends.source:
         raise Contradiction(
             "", f"{repository} is outside the source registry: say where it goes, `to: <project>/<name>`"
+        )
+    if not project and "/" not in repository.path:
+        raise Contradiction(
+            "", f"{quoted(repository.path)} stands in no project: say where it goes, `to: <project>/<name>`"
         )
     first, slash, rest = repository.path.partition("/")
     mapped = ends.projects.get(first, first)

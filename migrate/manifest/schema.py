@@ -19,19 +19,26 @@ def manifest_schema() -> dict[str, Any]:
 
 def known_keys(loc: Loc) -> list[str]:
     """The keys that the mapping at `loc` may have; empty where any key is allowed or none is known."""
-    nodes = [manifest_schema()]
-    for step in loc:
-        nodes = [found for node in nodes for found in _step(node, step)]
-    return [key for node in nodes for key in node.get("properties", {})]
+    return [key for node in _nodes(loc) for key in node.get("properties", {})]
+
+
+def is_required(loc: Loc) -> bool:
+    """Whether the mapping around the key at the end of `loc` needs that key."""
+    return any(loc[-1] in node.get("required", ()) for node in _nodes(loc[:-1]))
 
 
 def description(loc: Loc) -> str:
     """What the schema says of the key at the end of `loc`; empty where it says nothing."""
-    nodes = [manifest_schema()]
-    for step in loc[:-1]:
-        nodes = [found for node in nodes for found in _step(node, step)]
-    found = [node["properties"][loc[-1]] for node in nodes if loc[-1] in node.get("properties", {})]
+    found = [node["properties"][loc[-1]] for node in _nodes(loc[:-1]) if loc[-1] in node.get("properties", {})]
     return str(found[0].get("description", "")) if found else ""
+
+
+def _nodes(loc: Loc) -> list[dict[str, Any]]:
+    """The schemas that the value at `loc` may have."""
+    nodes = [manifest_schema()]
+    for step in loc:
+        nodes = [found for node in nodes for found in _step(node, step)]
+    return nodes
 
 
 def _step(node: dict[str, Any], step: str | int) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,12 @@
 import operator
 import re
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from semver import Version
+
+from migrate.quantities import quoted
 
 _CLAUSE = re.compile(r"(>=|<=|==|!=|=|>|<)?\s*v?(\S+)")
 _OPERATORS: dict[str, Callable[[Version, Version], bool]] = {
@@ -29,7 +32,6 @@ def parse_range(text: str) -> Range:
 
     Raises:
         ValueError: a clause is not an operator and a version.
-
     """
     return tuple(_clause(part.strip()) for part in text.split(","))
 
@@ -38,7 +40,8 @@ def _clause(text: str) -> tuple[str, Version]:
     found = _CLAUSE.fullmatch(text)
     version = parse_version(found[2]) if found else None
     if not found or version is None:
-        raise ValueError(f"{text!r} is not a version condition such as >=1.2 or <3 (several are joined by commas)")
+        words = "is not a version condition such as >=1.2 or <3 (several are joined by commas)"
+        raise ValueError(f"{quoted(text)} {words}")
     return found[1] or "==", version
 
 
@@ -73,13 +76,12 @@ def matching(
 
 
 def newest(names: list[str], count: int, created: Callable[[str], str]) -> list[str]:
-    """The newest so many: by version where every tag is one, else by when their images were created.
+    """The newest so many, in the order given: by version where every tag is one, else by their images' created time.
 
     Args:
-        names: tags.
+        names: tags, each once.
         count: how many to keep.
-        created: the RFC 3339 time of a tag's image in UTC; empty where it is unknown (oldest). Only asked when needed.
-
+        created: the RFC 3339 time of a tag's image; empty where it is unknown (oldest). Only asked when needed.
     """
     if len(names) <= count:
         return names
@@ -87,5 +89,15 @@ def newest(names: list[str], count: int, created: Callable[[str], str]) -> list[
     if all(versions.values()):
         order = sorted(names, key=lambda name: (versions[name], name), reverse=True)
     else:
-        order = sorted(names, key=lambda name: (created(name), name), reverse=True)
-    return order[:count]
+        order = sorted(names, key=lambda name: (_instant(created(name)), name), reverse=True)
+    kept = set(order[:count])
+    return [name for name in names if name in kept]
+
+
+def _instant(text: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time; the oldest of all where it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return float("-inf")
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

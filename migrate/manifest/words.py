@@ -5,8 +5,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from migrate.manifest.schema import description, known_keys
+from migrate.manifest.model import OTHER
+from migrate.manifest.schema import description, is_required, known_keys
 from migrate.manifest.yaml_source import Loc, Problem, Source
+from migrate.quantities import quoted
 
 _NEEDED = {
     "string_type": "text",
@@ -17,21 +19,32 @@ _NEEDED = {
     "model_type": "a mapping (key: value)",
     "model_attributes_type": "a mapping (key: value)",
 }
-_OTHERWISE = {"all": " or a list such as [linux/amd64]", "auto": " or a whole number"}
-"""What else is right where the one word that is allowed stands beside another type."""
+_BESIDE_WORD = {"all": " or a list such as [linux/amd64]", "auto": " or a whole number"}
+"""What else is right where one word is."""
+_BESIDE_TYPE = {"platforms": "all", "jobs": "auto"}
+"""Which text is right where another type is; any text for the other keys."""
+_SECRET_PLACES = {"login", "api", "proveWith"}
+"""What is written below these keys is not repeated in messages."""
 
 
 def problem(error: ErrorDetails, source: Source) -> Problem:
     """One of pydantic's errors, placed in the file and said in words."""
     loc, missing = _real_loc(error, source.data)
     if error["type"] == "extra_forbidden":
-        place = source.key_place(loc)
-        return Problem(place.line, place.column, _unknown_key(loc))
-    place = source.place(loc)
+        return _at_key(source, loc, _unknown_key(loc))
     if missing:
+        place = source.place(loc)
         return Problem(place.line, place.column, _missing_key((*loc, missing)))
-    name = f"{_name(loc)}: " if loc else ""
-    return Problem(place.line, place.column, name + _value_words(error, place.text))
+    place = source.place(loc)
+    words = f"{_name(loc)}: {_value_words(error, loc, place.text)}"
+    if error["loc"][-1] == "[key]":
+        return _at_key(source, loc, words)
+    return Problem(place.line, place.column, words)
+
+
+def _at_key(source: Source, loc: Loc, words: str) -> Problem:
+    place = source.key_place(loc)
+    return Problem(place.line, place.column, words)
 
 
 def _real_loc(error: ErrorDetails, data: Any) -> tuple[Loc, str]:
@@ -65,35 +78,53 @@ def _unknown_key(loc: Loc) -> str:
 
 def _missing_key(loc: Loc) -> str:
     place = f" in {_name(loc[:-1])}" if loc[:-1] else ""
-    meaning = description(loc)
-    return f"`{loc[-1]}` is missing{place}" + (f": {meaning}" if meaning else "")
+    return f"`{loc[-1]}` is missing{place}: {description(loc)}"
 
 
-def _value_words(error: ErrorDetails, text: str) -> str:
+def _value_words(error: ErrorDetails, loc: Loc, text: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "wrong":
         return str(context["words"])
-    if kind in _NEEDED:
-        return _wrong_type(kind, error["input"], text)
     if kind == "literal_error":
-        expected = str(context["expected"]).replace("'", "")
-        return f"{text or 'this'!r} is not right here: {expected}{_OTHERWISE.get(expected, '')} is"
+        return _not_among(context["expected"].replace("'", ""), error["input"], loc, text)
     if kind == "string_too_short":
-        return "is empty: write what belongs here, or leave the key out"
+        return _empty("text is needed", loc)
+    if kind == "too_short":
+        return _empty("write what belongs here", loc)
     if kind in ("greater_than_equal", "less_than_equal"):
-        bound = context.get("ge", context.get("le"))
-        return f"{text} is out of range: it must be {'at least' if 'ge' in context else 'at most'} {bound}"
-    return str(error["msg"])
+        bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+        return f"{text} is out of range: it must be {bound}"
+    needed = context.get("needed") or _NEEDED.get(kind)
+    return _wrong_type(needed, error, loc, text) if needed else error["msg"]
 
 
-def _wrong_type(kind: str, value: Any, text: str) -> str:
-    needed = _NEEDED[kind]
-    if kind == "model_type" and isinstance(value, bool | int | float):
-        needed = "text or a mapping"
+def _not_among(expected: str, value: Any, loc: Loc, text: str) -> str:
+    right = expected + _BESIDE_WORD.get(expected, "")
+    return _empty(f"write {right}", loc) if value is None else f"{_found(value, text)} is not right here: write {right}"
+
+
+def _wrong_type(needed: str, error: ErrorDetails, loc: Loc, text: str) -> str:
+    value, hidden = error["input"], not _SECRET_PLACES.isdisjoint(loc)
+    found = _found(value, text)
+    if error["loc"][-1] == OTHER:
+        needed = f"{_BESIDE_TYPE.get(str(loc[-1]), 'text')} or {needed}"
     if value is None:
-        return f"is empty: {needed} is needed, or leave the key out"
-    if kind == "string_type" and isinstance(value, bool | int | float):
+        return _empty(f"{needed} is needed", loc)
+    if error["type"] == "string_type" and isinstance(value, bool | int | float):
         sort = "true or false" if isinstance(value, bool) else "a number"
-        return f"{text} is {sort} to YAML, and text is needed: put it in quotes, '{text}'"
-    found = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(text)
-    return f"{needed} is needed here, and {found} was found"
+        what, example = ("this", "") if hidden else (text, f", '{text}'")
+        return f"{what} is {sort} to YAML, and text is needed: put it in quotes{example}"
+    if hidden and not isinstance(value, dict | list):
+        return f"{needed} is needed here, and a plain value was found"
+    return f"{needed} is needed here, and {'the text ' if isinstance(value, str) else ''}{found} was found"
+
+
+def _found(value: Any, text: str) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping (key: value)" if isinstance(value, dict) else "a list"
+    return quoted(text) if isinstance(value, str) else text
+
+
+def _empty(needed: str, loc: Loc) -> str:
+    optional = isinstance(loc[-1], str) and not is_required(loc)
+    return f"this is empty: {needed}{', or leave the key out' if optional else ''}"

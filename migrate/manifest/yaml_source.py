@@ -11,11 +11,23 @@ from typing import Any
 
 import yaml
 
+from migrate.manifest import syntax
+from migrate.quantities import quoted
+
 _MAX_BYTES = 20 * 2**20
 _MAX_VALUES = 500_000
 _MAX_DEPTH = 40
+_MAX_KEY = 1000
+_MAX_NUMBER = 19
+_MAX_TEXT = 10_000
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NOT_TEXT = yaml.reader.Reader.NON_PRINTABLE
 _TAG_PREFIX = "tag:yaml.org,2002:"
+_TEXT_TAGS = ("str", "timestamp", "value", "merge")
+_BOOLS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} deep: this is no manifest"
+_TOO_LONG = f"a value of more than {_MAX_TEXT:,} characters: this is no manifest"
+_TOO_MANY = f"more than {_MAX_VALUES:,} values, with those that aliases (*) repeat: this is no manifest"
 _FLOATS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 
 Loc = tuple[str | int, ...]
@@ -73,7 +85,6 @@ def read_source(path: Path) -> Source:
     Raises:
         OSError: the file cannot be read.
         UnreadableYaml: it is not one YAML document of a sensible size.
-
     """
     with path.open("rb") as file:
         raw = file.read(_MAX_BYTES + 1)
@@ -91,32 +102,49 @@ def parse_source(raw: bytes) -> Source:
 def _decode(raw: bytes) -> str:
     if len(raw) > _MAX_BYTES:
         raise UnreadableYaml(1, 1, f"the file is larger than {_MAX_BYTES // 2**20} MiB: this is no manifest")
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UnreadableYaml(1, 1, "this is text in UTF-16: save it as UTF-8")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UnreadableYaml(line, 1, "this is not text in UTF-8: is it the right file?") from None
+    found = _NOT_TEXT.search(text)
+    if found:
+        line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+        character = f"U+{ord(found[0]):04X}"
+        raise UnreadableYaml(line, column, f"no text has the character {character}: is it the right file?")
+    return text
 
 
 def _compose(text: str) -> yaml.Node:
     try:
+        _check_depth(text)
         documents = list(_nodes(text))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise UnreadableYaml(line, column, f"not YAML: {_words(error)}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UnreadableYaml(line, 1, "not YAML: there is a control character, which text files do not have") from None
-    except RecursionError:
-        raise UnreadableYaml(1, 1, "nested too deeply: this is no manifest") from None
+        mark: Any = error.problem_mark or error.context_mark
+        raise _unreadable(mark, syntax.words(error, text[mark.index : mark.index + 1])) from None
+    except (OverflowError, ValueError):  # only from the loader without libyaml
+        raise UnreadableYaml(1, 1, f"not YAML: {syntax.ESCAPE}") from None
     if not documents:
         raise UnreadableYaml(1, 1, "the file is empty: a manifest begins with `version: 1`")
     if len(documents) > 1:
-        mark = documents[1].start_mark
-        raise UnreadableYaml(mark.line + 1, 1, "there is a second document (`---`): one file is one manifest")
+        raise _unreadable(documents[1].start_mark, "there is a second document (`---`): one file is one manifest")
     root: yaml.Node = documents[0]
     return root
+
+
+def _check_depth(text: str) -> None:
+    """Composing recurses in C and would take the whole program down with it; reading events does not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise _unreadable(event.start_mark, _TOO_DEEP)
+
+
+def _unreadable(mark: Any, message: str) -> UnreadableYaml:
+    return UnreadableYaml(mark.line + 1, mark.column + 1, message)
 
 
 def _nodes(text: str) -> Iterator[Any]:
@@ -126,15 +154,6 @@ def _nodes(text: str) -> Iterator[Any]:
             yield loader.get_node()
     finally:
         loader.dispose()
-
-
-def _words(error: yaml.MarkedYAMLError) -> str:
-    words = (error.problem or "it cannot be read").replace("\n", " ")
-    if "found character '\\t'" in words or "cannot start any token" in words:
-        return f"{words} (indent with spaces; quote values that begin with @ ` % or a tab)"
-    if "mapping values are not allowed" in words:
-        return f"{words} (a `:` inside a value? then put the value in quotes)"
-    return words
 
 
 class _Converter:
@@ -148,24 +167,28 @@ class _Converter:
         self._count += 1
         mark = node.start_mark
         if self._count > _MAX_VALUES:
-            raise UnreadableYaml(mark.line + 1, mark.column + 1, "aliases expand without end: this is no manifest")
+            raise _unreadable(mark, _TOO_MANY)
         if len(loc) > _MAX_DEPTH:
-            raise UnreadableYaml(mark.line + 1, mark.column + 1, "nested too deeply: this is no manifest")
+            raise _unreadable(mark, _TOO_DEEP)
         text = node.value if isinstance(node, yaml.ScalarNode) else ""
+        if len(text) > _MAX_TEXT:
+            raise _unreadable(mark, _TOO_LONG)
         self._source.values[loc] = Place(mark.line + 1, mark.column + 1, text)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        if node.tag not in (f"{_TAG_PREFIX}map", f"{_TAG_PREFIX}seq"):
+            self._strange_tag(node)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, loc)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.convert(item, (*loc, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return [self.convert(item, (*loc, index)) for index, item in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._problem(key, "a key must be plain text")
+            if not isinstance(key, yaml.ScalarNode) or not _is_key(key.value):
+                self._problem(key, "a key must be plain text in one line")
                 continue
-            if key.value == "<<":
+            if key.tag == f"{_TAG_PREFIX}merge":
                 self._problem(key, "merge keys (<<) are not read: say what all images share under `defaults`")
                 continue
             if key.value in data:
@@ -178,22 +201,30 @@ class _Converter:
 
     def _scalar(self, node: yaml.Node) -> Any:
         tag = node.tag.removeprefix(_TAG_PREFIX)
-        if tag in ("str", "timestamp", "value", "binary"):
+        if tag in _TEXT_TAGS or (tag in ("int", "float") and len(node.value) > _MAX_NUMBER):
             return node.value
         if tag == "null":
             return None
         if tag == "bool":
-            return node.value.lower() in ("yes", "true", "on")
+            return _BOOLS.get(node.value.lower(), node.value)
         if tag == "int":
             return _integer(node.value)
         if tag == "float":
             return _float(node.value)
-        self._problem(node, f"`{node.tag}` is a type that manifests do not have: write plain text")
+        self._strange_tag(node)
         return node.value
+
+    def _strange_tag(self, node: yaml.Node) -> None:
+        tag = quoted(node.tag.replace(_TAG_PREFIX, "!!"))
+        self._problem(node, f"{tag} is a type that manifests do not have: take it out, or put the value in quotes")
 
     def _problem(self, node: yaml.Node, message: str) -> None:
         mark = node.start_mark
         self._source.problems.append(Problem(mark.line + 1, mark.column + 1, message))
+
+
+def _is_key(text: str) -> bool:
+    return 0 < len(text) <= _MAX_KEY and text.isprintable()
 
 
 def _integer(text: str) -> int | str:
