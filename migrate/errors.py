@@ -21,7 +21,6 @@ class MigrateError(Exception):
     Args:
         what: names the object and says what happened; one sentence without a full stop.
         advice: what to do now; may be empty where `what` already says it.
-
     """
 
     exit_code = ExitCode.FAILED

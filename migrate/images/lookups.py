@@ -41,7 +41,6 @@ class Lookups:
     Args:
         registry: gives the reader of a registry host.
         known: an image manifest that the state remembers by its digest, or None.
-
     """
 
     def __init__(self, registry: Callable[[str], Reader], known: Callable[[str], ImageManifest | None]) -> None:

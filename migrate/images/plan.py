@@ -34,7 +34,6 @@ class Copy:
         present: the digest that the target tag had when it was looked up; empty for none.
         warnings: what is lost or changes.
         delivery: what is to stand at the target; None where that is not known.
-
     """
 
     source: Reference

@@ -49,7 +49,6 @@ class Scope:
         target: host of the target registry.
         delivered: what earlier runs put under target tags, by `str(target)`.
         max_image_size: bytes that the target takes at most; 0 for no limit.
-
     """
 
     target: str
@@ -65,7 +64,6 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         scope: where to, and what is remembered.
         look: asks the registries.
         executor: many questions at a time go through it.
-
     """
     wanted = resolve(requests, scope, look, executor)
     present, failed = answers(executor, look.find, [copy.target for copy in wanted if copy.action is Action.COPY])
@@ -150,7 +148,6 @@ def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
 
     Raises:
         RegistryError: the project cannot be listed; says to list the repositories.
-
     """
     source = request.source.repository
     if not request.project:
@@ -342,7 +339,6 @@ def decide(copy: Copy, found: Found | None, before: Delivered | None, different:
         found: what the target tag has now.
         before: what an earlier run put there.
         different: how it differs from what is wanted; None where the digest told enough.
-
     """
     if found is None:
         return replace(copy, reason="not at the target yet")

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -143,19 +143,28 @@ def run_jobs(
     executor: Executor,
     workers: int,
     stop: Stop,
-    retries: Retries | None = None,
+    retries: Retries = Retries(),
+    at_target: Iterable[str] = (),
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
 
     After `stop.soon` nothing begins; what runs may end for `stop.grace` seconds, then `stop.now` is set for it.
     A failure of one job never touches the others.
+
+    Args:
+        jobs: in the order in which they are wanted.
+        perform: does one, in a worker.
+        executor: runs `perform`.
+        workers: how many at a time.
+        stop: the wishes of whoever watches.
+        retries: how often failures that may pass are tried again.
+        at_target: digests of blobs that some repository of the target registry has.
     """
-    run = _Run(list(jobs), perform, executor, workers, stop, retries or Retries())
-    return run.events()
+    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target)).events()
 
 
 class _Run:
-    """What is waiting, running, and to be tried again later."""
+    """What is waiting, running, and to be tried again later; and which blobs the target is known to have."""
 
     def __init__(
         self,
@@ -165,6 +174,7 @@ class _Run:
         workers: int,
         stop: Stop,
         retries: Retries,
+        at_target: set[str],
     ) -> None:
         self._waiting = waiting
         self._perform = perform
@@ -172,6 +182,7 @@ class _Run:
         self._workers = workers
         self._stop = stop
         self._retries = retries
+        self._at_target = at_target
         self._running: dict[Future[JobResult], Job] = {}
         self._later: list[tuple[float, int, Job]] = []
         self._order = count()
@@ -192,7 +203,7 @@ class _Run:
         while self._later and self._later[0][0] <= now:
             self._waiting.insert(0, heapq.heappop(self._later)[2])
         while len(self._running) < self._workers:
-            job = next_job(self._waiting, list(self._running.values()))
+            job = next_job(self._waiting, self._running.values(), self._at_target)
             if job is None:
                 return
             self._waiting.remove(job)
@@ -209,6 +220,7 @@ class _Run:
             yield from self._ended(job, _result(job, future))
 
     def _ended(self, job: Job, result: JobResult) -> Iterator[Event]:
+        self._at_target.update(digest for digest, _ in result.blobs)
         again = [r for r in result.results if r.failure and r.failure.retry]
         if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set():
             yield Finished(result)
@@ -223,15 +235,13 @@ class _Run:
         yield Retrying(replace(result, results=tuple(again)), at)
 
 
-def next_job(waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
-    """The first job that needs no blob which a running one is bringing to the same registry. Pure.
+def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str]) -> Job | None:
+    """The first job that misses no blob which a running one is bringing. Pure.
 
     A blob that is being uploaded cannot be mounted yet: two jobs at once would send it twice.
     """
-    in_flight: set[str] = set()
-    for job in running:
-        in_flight |= job.blobs
-    return next((job for job in waiting if not in_flight & job.blobs), None)
+    in_flight = {digest for job in running for digest in job.blobs if digest not in at_target}
+    return next((job for job in waiting if in_flight.isdisjoint(job.blobs)), None)
 
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:

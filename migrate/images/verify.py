@@ -49,7 +49,6 @@ def verify(
         blobs: the target registry, for the blobs.
         executor: many questions at a time go through it.
         deep: read every blob and check its digest, instead of asking for its size only.
-
     """
     readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
     found, failed = answers(executor, lambda tag: _found(target, tag), [copy.target for copy in readable])

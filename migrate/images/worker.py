@@ -81,6 +81,7 @@ class Bench:
     """Everything a worker works with; one for all workers of a process.
 
     Attributes:
+        registry: the registry of a host.
         target: the target registry.
         look: asks both registries, for comparisons.
         program: the installed skopeo.
@@ -90,9 +91,9 @@ class Bench:
         gate: manifest puts per repository.
         book: blobs known to be at the target.
         on_bytes: told (job number, bytes so far) while skopeo runs.
-
     """
 
+    registry: Callable[[str], Registry]
     target: Registry
     look: Lookups
     program: skopeo.Skopeo
@@ -160,7 +161,6 @@ def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor]) 
 
     Raises:
         CopyFailedError: one is not there.
-
     """
     for blob in blobs:
         if not _is_there(bench, repository, blob):
@@ -198,8 +198,18 @@ def _mount(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
 def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
     watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
     failure = skopeo.run(bench.program, argv, skopeo.child_environment(os.environ, bench.data_home), watch)
+    if failure and failure.kind is FailureClass.DENIED:
+        failure = _login_or_right(bench, job, failure)
     if failure:
         raise CopyFailedError(failure)
+
+
+def _login_or_right(bench: Bench, job: Job, denied: Failure) -> Failure:
+    """skopeo says the same of a refused login and of a missing right: the registries know which it is."""
+    for host in (job.source.registry, job.target.registry):
+        if bench.registry(host).refuses_login():
+            return replace(denied, kind=FailureClass.LOGIN, words=f"{host}: {denied.words}")
+    return denied
 
 
 # --- finish -----------------------------------------------------------------------------------------------------
@@ -222,7 +232,6 @@ def _has(bench: Bench, copy: Copy, digest: str) -> bool:
 
     Raises:
         CopyFailedError: it was, and `onConflict` does not say to overwrite.
-
     """
     found = bench.target.find_manifest(copy.target.repository.path, copy.target.tag)
     if found is None or found.digest in (copy.present, digest) or copy.options.on_conflict == "overwrite":
@@ -260,7 +269,6 @@ def _read_back(bench: Bench, target: Reference, top: ImageManifest) -> None:
     Raises:
         CopyFailedError: something else, or not all of it.
         RegistryError: it cannot be read.
-
     """
     found = bench.target.manifest(target.repository.path, target.tag)
     if found.digest != top.digest or found.media_type != top.media_type:
@@ -304,7 +312,6 @@ def _first_free(bench: Bench, job: Job) -> Copy:
 
     Raises:
         CopyFailedError: none is.
-
     """
     taken: CopyFailedError | None = None
     for copy in job.copies:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 _CHUNK = 16_384
@@ -48,12 +48,10 @@ def slow_link(host: str, rate: float = 0.0, delay: float = 0.0) -> Iterator[Slow
 def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: threading.Event) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address, _, port = host.partition(":")
-        try:
+        with suppress(OSError, asyncio.CancelledError):
             far_reader, far_writer = await asyncio.open_connection(address, int(port))
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, far_writer, link), _pump(far_reader, writer, link))
+            await asyncio.gather(_pump(reader, far_writer, link), _pump(far_reader, writer, link))
+        writer.close()
 
     server = loop.run_until_complete(asyncio.start_server(accept, "127.0.0.1", 0))
     link.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -72,7 +70,7 @@ async def _cancel_all() -> None:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: SlowLink) -> None:
-    try:
+    with suppress(OSError, asyncio.CancelledError):
         while data := await reader.read(_CHUNK):
             while not link.open.is_set():
                 await asyncio.sleep(0.05)
@@ -80,7 +78,4 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link
                 await asyncio.sleep(link.delay + (len(data) / link.rate if link.rate else 0.0))
             writer.write(data)
             await writer.drain()
-    except (OSError, asyncio.CancelledError):
-        pass
-    finally:
-        writer.close()
+    writer.close()

@@ -1,0 +1,309 @@
+"""Requests to one registry: TLS, logins, tokens, retries of questions, and failures in words. Knows no verbs.
+
+Tokens as docker/distribution documents them ("Token Authentication"). Every failure is a RegistryError with a class
+and words. Questions, which change nothing, are repeated a few times; what to do after a failed write is the caller's
+business.
+"""
+
+import json
+import logging
+import re
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import stamina
+
+from migrate.credentials import Login
+from migrate.errors import UsageError
+from migrate.images.failures import Failure, FailureClass, class_of_status, printable
+from migrate.reference import DOCKER_HUB
+
+log = logging.getLogger(__name__)
+stamina.instrumentation.set_on_retry_hooks([])
+
+_MAX_ANSWER_BYTES = 32 * 2**20
+_MAX_TOKEN_BYTES = 2**20
+_ATTEMPTS = 4
+_LONGEST_WAIT = 60.0
+_DEFAULT_TOKEN_SECONDS = 60.0
+_CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+Scopes = tuple[str, ...]
+
+
+class RegistryError(Exception):
+    """The registry did not do what was asked; `failure` says why, `what` names the object."""
+
+    def __init__(self, what: str, failure: Failure) -> None:
+        super().__init__(f"{what}: {failure}")
+        self.what = what
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a registry is reached."""
+
+    host: str
+    plain_http: bool = False
+    ca_file: Path | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    header: str
+    expires: float
+
+
+class Transport:
+    """Connections and a login to one registry. Safe to use from many threads.
+
+    Args:
+        connection: where it is.
+        login: who asks.
+        connections: how many at most at a time.
+        timeout: seconds without an answer or without a byte.
+    """
+
+    def __init__(self, connection: Connection, login: Login, connections: int, timeout: float) -> None:
+        self.login = login
+        self.host = connection.host
+        host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
+        self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
+        self._http = httpx.Client(
+            verify=_tls(connection),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
+        )
+        self._challenge: dict[str, str] | None = None
+        self._tokens: dict[Scopes, _Token] = {}
+        self._token_locks: dict[Scopes, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def ping(self) -> None:
+        """Ask whether this is a registry and whether it takes the login.
+
+        Raises:
+            RegistryError: out of reach, no registry, or the login is refused.
+        """
+        what = f"registry {self.host}"
+        answer = self.ask("GET", "/v2/", what, ())
+        if answer.status_code == 401:
+            self.fail(what, answer, FailureClass.LOGIN)
+        if answer.status_code != 200:
+            self.fail(what, answer)
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise RegistryError(what, Failure(FailureClass.INVALID, "it answers with a web page: not a registry"))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        scopes: Scopes,
+        accept: str = "*/*",
+        limit: int = _MAX_ANSWER_BYTES,
+    ) -> httpx.Response:
+        """A request that changes nothing: repeated while waiting may help."""
+        for attempt in stamina.retry_context(
+            on=_wait, attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=8.0
+        ):
+            with attempt:
+                answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit)
+                if answer.status_code == 429 or answer.status_code >= 500:
+                    self.fail(what, answer)
+        return answer
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        scopes: Scopes,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
+        limit: int = _MAX_ANSWER_BYTES,
+    ) -> httpx.Response:
+        """One request with the login, its answer read up to `limit` bytes."""
+        try:
+            answer = self.open(method, path, what, scopes, headers, content)
+            answer = read_answer(answer, what, limit)
+        except httpx.HTTPError as error:
+            raise RegistryError(what, connection_failure(error)) from None
+        log.debug("%s %s: %s", method, what, answer.status_code)
+        return answer
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        scopes: Scopes,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
+        *,
+        follow: bool = False,
+    ) -> httpx.Response:
+        """Send one request; send it again once where the registry wants a (newer) login. The body is not read yet."""
+        stale = None
+        while True:
+            authorization = self._authorization(what, scopes, stale)
+            own = {"Authorization": authorization} if authorization else {}
+            request = self._http.build_request(
+                method, f"{self.base}{path}", headers={**(headers or {}), **own}, content=content
+            )
+            answer = self._http.send(request, stream=True, follow_redirects=follow)
+            if answer.status_code != 401 or stale is not None:
+                return answer
+            read_answer(answer, what, _MAX_ANSWER_BYTES)
+            self._learn(answer)
+            stale = authorization
+
+    def _learn(self, answer: httpx.Response) -> None:
+        """Remember how this registry wants to be asked."""
+        scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
+        fields = {key.lower(): quoted or bare for key, quoted, bare in _CHALLENGE.findall(rest)}
+        with self._lock:
+            self._challenge = {"scheme": scheme.lower(), **fields}
+
+    def _authorization(self, what: str, scopes: Scopes, stale: str | None) -> str:
+        """The Authorization header for these scopes; never `stale`, a token that was just refused."""
+        challenge = self._challenge
+        if challenge is None:
+            return ""
+        if challenge["scheme"] == "bearer":
+            return self._bearer(what, challenge, scopes, stale)
+        credential = self.login.credential()
+        return f"Basic {credential.basic}" if credential else ""
+
+    def _bearer(self, what: str, challenge: dict[str, str], scopes: Scopes, stale: str | None) -> str:
+        with self._lock:
+            lock = self._token_locks.setdefault(scopes, threading.Lock())
+        with lock:
+            known = self._tokens.get(scopes)
+            if known is None or known.header == stale or known.expires < time.monotonic():
+                known = self._tokens[scopes] = self._fetch_token(what, challenge, scopes)
+            return known.header
+
+    def _fetch_token(self, what: str, challenge: dict[str, str], scopes: Scopes) -> _Token:
+        realm = challenge.get("realm", "")
+        if not realm.startswith(("https://", "http://")) or (
+            self.base.startswith("https:") and not realm.startswith("https:")
+        ):
+            raise RegistryError(what, Failure(FailureClass.INVALID, "it names no safe place to get a token from"))
+        credential = self.login.credential()
+        parameters: list[tuple[str, str | int | float | bool | None]] = [("scope", scope) for scope in scopes]
+        if challenge.get("service"):
+            parameters.append(("service", challenge["service"]))
+        headers = {"Authorization": f"Basic {credential.basic}"} if credential else {}
+        request = self._http.build_request("GET", realm, params=parameters, headers=headers)
+        answer = read_answer(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
+        if answer.status_code != 200:
+            self.fail(what, answer, FailureClass.LOGIN if answer.status_code == 401 and not scopes else None)
+        try:
+            document = answer.json()
+            token = str(document.get("token") or document["access_token"])
+            seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise RegistryError(what, Failure(FailureClass.INVALID, "what came instead of a token is none")) from None
+        return _Token(f"Bearer {token}", time.monotonic() + seconds * 0.9)
+
+    def fail(self, what: str, answer: httpx.Response, kind: FailureClass | None = None) -> NoReturn:
+        """Turn an answer into a RegistryError; a 401 is a refused login only where the login itself is refused."""
+        words = _error_words(answer)
+        if kind is None and answer.status_code == 401:
+            kind = FailureClass.LOGIN if self.refuses_login() else FailureClass.DENIED
+        kind = kind or class_of_status(answer.status_code, words)
+        raise RegistryError(what, Failure(kind, words, _retry_after(answer)))
+
+    def refuses_login(self) -> bool:
+        """Whether the login itself is refused, and not only what was asked with it."""
+        try:
+            self.ping()
+        except RegistryError as error:
+            return error.failure.kind is FailureClass.LOGIN
+        return False
+
+
+def read_answer(answer: httpx.Response, what: str, limit: int) -> httpx.Response:
+    """Read an answer up to a limit: a registry that never ends must not fill the memory."""
+    chunks, size = [], 0
+    try:
+        for chunk in answer.iter_raw():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
+    finally:
+        answer.close()
+    return httpx.Response(answer.status_code, headers=answer.headers, content=b"".join(chunks), request=answer.request)
+
+
+def _tls(connection: Connection) -> ssl.SSLContext:
+    """The system's certificate authorities, as skopeo has them, and the manifest's."""
+    context = ssl.create_default_context()
+    if connection.ca_file:
+        try:
+            context.load_verify_locations(cafile=str(connection.ca_file))
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a PEM certificate"
+            raise UsageError(f"{connection.ca_file}: caFile of {connection.host} cannot be read: {reason}") from None
+    if connection.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _wait(error: Exception) -> bool | float:
+    """Whether, and how long, to wait before the same question is asked again."""
+    if not isinstance(error, RegistryError) or not error.failure.retry:
+        return False
+    return min(error.failure.retry_after, _LONGEST_WAIT) or True
+
+
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds; RFC 9110 allows a number or a date."""
+    value = answer.headers.get("Retry-After", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _error_words(answer: httpx.Response) -> str:
+    """The registry's own words: its first error's message and detail, or the status line."""
+    status = f"HTTP {answer.status_code} {answer.reason_phrase}"
+    try:
+        first: Any = json.loads(answer.content)["errors"][0]
+        words = " ".join(str(part) for part in (first.get("code"), first.get("message"), first.get("detail")) if part)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
+            return status
+        words = answer.content[:300].decode(errors="replace")
+    return f"{status}: {printable(words, 300)}"
+
+
+def connection_failure(error: httpx.HTTPError) -> Failure:
+    """Why a connection failed: TLS, time, or the network."""
+    text = printable(str(error)) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return Failure(FailureClass.TIMEOUT, text)
+    if isinstance(error, httpx.ConnectError) and re.search(r"\bssl\b|certificate|tls", text, re.IGNORECASE):
+        return Failure(FailureClass.TLS, text)
+    if isinstance(error, httpx.RemoteProtocolError) and ("illegal" in text.lower() or "HTTP/0" in text):
+        return Failure(FailureClass.TLS, f"{text} (does it speak TLS?)")
+    return Failure(FailureClass.NETWORK, text)
