@@ -270,7 +270,11 @@ def test_an_outside_registry_is_a_source(ends: Ends, source: LabClient, target: 
 
 
 def test_newest_goes_by_creation_where_tags_are_no_versions(ends: Ends, source: LabClient, target: LabClient) -> None:
-    for tag, created in (("red", "2020-01-01T00:00:00Z"), ("green", "2022-01-01T00:00:00Z"), ("blue", "2021-01-01T00:00:00Z")):
+    for tag, created in (
+        ("red", "2020-01-01T00:00:00Z"),
+        ("green", "2022-01-01T00:00:00Z"),
+        ("blue", "2021-01-01T00:00:00Z"),
+    ):
         source.push("a/b", small(tag, created=created), tag)
     assert ends.run("copy", ends.manifest("images: [{from: a/b, tags: {newest: 2}}]")).code == 0
     assert target.tags("a/b") == ["blue", "green"]

@@ -174,3 +174,28 @@ def test_a_login_renewed_in_a_file_is_taken_up(ends: Ends, source: LabClient) ->
     assert ends.run("copy", manifest).code == 4
     secret.write_text(PASSWORD)
     assert ends.run("copy", manifest).code == 0
+
+
+def test_a_login_that_ends_in_the_middle_stops_the_run_with_everything_kept(
+    ends: Ends, source: LabClient, tokens: TokenServer, tmp_path: Path
+) -> None:
+    for number in range(8):
+        source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 600_000)]), "1")
+    tokens.seconds = 1
+    with (
+        registry(token_auth=tokens.registry_settings, folder=tmp_path / "bearer") as bearer,
+        slow_link(bearer.host, rate=400_000) as link,
+    ):
+        far = plain(bearer, ANN).replace(bearer.host, link.host)
+        manifest = write(ends, plain(ends.source, RAHTI1), far, "[a]")
+        process = ends.start("copy", manifest, "--jobs", "2", ANN="s3cret-Token")
+        time.sleep(4)
+        tokens.users["ann"] = "another"
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 4, out + err
+        assert "log in again" in err
+        assert "left to do" in out
+        link.rate = 0
+        ran = ends.run("run", manifest, ANN="another")
+        assert ran.code == 0, ran.text
+        assert "8 equal" in ran.out

@@ -1,6 +1,7 @@
 """`rahti-migrate copy`: copy what the plan lists; run it again to go on."""
 
 import os
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from migrate.cli.options import (
 from migrate.cli.plan import planned
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action, Plan
@@ -50,7 +52,7 @@ def copy(
 ) -> int:
     """Copy what the plan lists, converted and confirmed; run it again to go on.
 
-    Example: rahti-migrate copy manifests/my-app.yaml --jobs 8
+    Example: rahti-migrate copy my-app.yaml --jobs 8
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
@@ -63,12 +65,17 @@ def copy(
 
 @dataclass
 class Run:
-    """A command that writes: a session, its state, and a private folder for authfiles."""
+    """A command that writes: a session, its state, a private folder for authfiles, and the options it was given."""
 
     session: Session
     state: State
     private: Path
+    options: tuple[str, ...] = ()
     program: skopeo.Skopeo | None = None
+
+    def command(self, name: str) -> str:
+        """What to type for another command on the same manifest, with the options that were given here."""
+        return shlex.join(["rahti-migrate", name, str(self.session.manifest.path), *self.options])
 
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
@@ -88,10 +95,10 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """As docs/cli.md says."""
-        if self.stopped and self.counts["left"]:
-            return ExitCode.INTERRUPTED
         if FailureClass.LOGIN in self.failures:
             return ExitCode.LOGIN
+        if self.stopped and self.counts["left"]:
+            return ExitCode.INTERRUPTED
         troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
         return ExitCode.INCOMPLETE if troubles else ExitCode.OK
 
@@ -108,7 +115,8 @@ def open_run(manifest: Path, state: Path | None, project: str, command: str) -> 
             file = session.manifest.file
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
-            yield Run(session, opened, private, program)
+            options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]
+            yield Run(session, opened, private, tuple(options), program)
 
 
 def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
@@ -133,7 +141,21 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
                 sent += sum(r.bytes for r in event.result.results)
                 failures |= {r.failure.kind for r in event.result.results if r.failure}
                 _count(counts, event)
+                if FailureClass.LOGIN in failures and _login_has_ended(run.session):
+                    stop.soon.set()
     return Outcome(counts, sent, time.monotonic() - started, frozenset(failures), stop.soon.is_set())
+
+
+def _login_has_ended(session: Session) -> bool:
+    """Whether one of the two ends no longer takes its login: then nothing more can be copied."""
+    try:
+        session.check_ends()
+    except LoginError as error:
+        say(f"rahti-migrate: {error}")
+        return True
+    except MigrateError:
+        pass
+    return False
 
 
 @contextmanager
@@ -156,10 +178,12 @@ def _events(run: Run, plan: Plan, jobs: int, stop: Stop, *, quiet: bool) -> Iter
         progress(plan, tags, quiet=quiet) as show,
         ThreadPoolExecutor(workers, thread_name_prefix="copy") as pool,
     ):
-        bench = _bench(run, stop)
+        known = run.state.blobs()
+        bench = _bench(run, stop, known)
         bench.on_bytes = show.moved
+        perform = partial(worker.perform, bench)
         try:
-            for event in run_jobs(todo, lambda job: worker.perform(bench, job), pool, workers, stop):
+            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known):
                 show.event(event)
                 yield event
         finally:
@@ -172,10 +196,11 @@ def _jobs_of_manifest(session: Session) -> int:
     return wanted if isinstance(wanted, int) else min(16, 4 * (os.cpu_count() or 2))
 
 
-def _bench(run: Run, stop: Stop) -> worker.Bench:
+def _bench(run: Run, stop: Stop, known: dict[str, set[str]]) -> worker.Bench:
     transfer = run.session.manifest.file.transfer
     assert run.program
     return worker.Bench(
+        registry=run.session.registry,
         target=run.session.target,
         look=run.session.lookups(lambda _: None),
         program=run.program,
@@ -183,7 +208,7 @@ def _bench(run: Run, stop: Stop) -> worker.Bench:
         data_home=run.private,
         watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=stop.now),
         gate=worker.PutGate(transfer.manifest_puts_per_repository),
-        book=worker.BlobBook(run.state.blobs()),
+        book=worker.BlobBook(known),
     )
 
 
@@ -237,12 +262,11 @@ def _summary(outcome: Outcome) -> str:
 
 
 def _next_step(run: Run, outcome: Outcome) -> list[str]:
-    path = run.session.manifest.path
     if outcome.exit_code == ExitCode.OK:
-        return [f"Next: rahti-migrate verify {path}"]
+        return [f"Next: {run.command('verify')}"]
     if outcome.exit_code == ExitCode.INTERRUPTED:
-        return [f"Stopped; what is done is recorded. To go on: rahti-migrate copy {path}"]
-    return [f"Mend what is named above, then run again: rahti-migrate copy {path}"]
+        return [f"Stopped; what is done is recorded. To go on: {run.command('copy')}"]
+    return [f"Mend what is named above, then run again: {run.command('copy')}"]
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:

@@ -4,16 +4,17 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from migrate import __version__
 from migrate.cli import copy, demo, plan, run, schema, status, verify
 from migrate.cli.interrupt import STOP_SIGNALS
-from migrate.cli.options import say
+from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
 
 log = logging.getLogger(__name__)
@@ -24,15 +25,28 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
+    """A command that gives its exit code back, as typer wants it."""
+
+    @wraps(command)
+    def run_and_exit(*args: object, **kwargs: object) -> NoReturn:
+        raise typer.Exit(command(*args, **kwargs))
+
+    return run_and_exit
+
+
 for command in (demo.demo, plan.plan, copy.copy, verify.verify, run.run, status.status, schema.schema):
-    app.command()(command)
+    app.command()(_exiting(command))
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"rahti-migrate {__version__}")
+        result([f"rahti-migrate {__version__}"])
         raise typer.Exit
 
 
@@ -49,13 +63,9 @@ def main() -> NoReturn:
     """Run the command line and exit with the code that docs/cli.md promises."""
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
-    try:
-        code = _exit_code()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `rahti-migrate plan x.yaml | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
+    code = _exit_code()
     if code == ExitCode.INTERRUPTED:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # threads may still wait for a registry's answer; nothing of theirs is needed
     sys.exit(code)
@@ -71,20 +81,18 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _exit_code() -> int:
     try:
-        return int(app(standalone_mode=False) or ExitCode.OK)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
     except _StoppedError:
         say("stopped; the state is good: run again to go on")
         return ExitCode.INTERRUPTED
     except MigrateError as error:
         say(f"rahti-migrate: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        raise
     except Exception as error:
         log.debug("traceback", exc_info=True)
         say(f"rahti-migrate: this is a bug: {type(error).__name__}: {error}")
         say("  -> run again: nothing is lost; and please report it with the output of -vv")
         return ExitCode.FAILED
+    return ExitCode.OK

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -30,7 +31,7 @@ JobsOption = Annotated[
         "--jobs", min=0, max=1024, metavar="N", help="Copies at a time; 0 asks the manifest.", show_default=False
     ),
 ]
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How results are printed.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", metavar="text|json", help="How results are printed.")]
 VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
 ]
@@ -50,17 +51,24 @@ def say(words: str = "") -> None:
 
 
 def result(lines: Iterable[str]) -> None:
-    """Results: to stdout."""
-    for line in lines:
-        print(line)
-    sys.stdout.flush()
+    """Results: to stdout, a line each."""
+    _out("".join(f"{line}\n" for line in lines))
 
 
 def json_line(document: Mapping[str, Any]) -> None:
     """One JSON document on one line of stdout."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    _out(f"{json.dumps(document, ensure_ascii=False)}\n")
 
 
 def json_document(document: Mapping[str, Any]) -> None:
     """One JSON document, for people too."""
-    print(json.dumps(document, ensure_ascii=False, indent=2), flush=True)
+    _out(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n")
+
+
+def _out(text: str) -> None:
+    """Print; where nobody reads any more (`rahti-migrate plan x.yaml | head`) the work goes on in silence."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

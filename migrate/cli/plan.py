@@ -34,7 +34,7 @@ def plan(
 ) -> int:
     """Say what would be copied, linked, skipped or refused, and why; writes nothing.
 
-    Example: rahti-migrate plan manifests/my-app.yaml
+    Example: rahti-migrate plan my-app.yaml
     """
     set_up_logging(verbose)
     with open_session(manifest, project) as session, ExitStack() as stack:

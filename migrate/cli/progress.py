@@ -9,7 +9,9 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 from migrate.cli.options import say
 from migrate.images.plan import Plan
@@ -99,19 +101,26 @@ class _Plain:
         self._tally.moved(job, moved)
 
 
+class _WholeBar(BarColumn):
+    """A bar for the whole; workers have their bytes as text."""
+
+    def render(self, task: Task) -> ProgressBar | Text:  # type: ignore[override]
+        return super().render(task) if task.fields["whole"] else Text("")
+
+
 class _Live:
     """Bars: one for the whole, one line for what each worker does."""
 
     def __init__(self, tally: Tally, progress: Progress) -> None:
         self._tally, self._progress = tally, progress
-        self._whole = progress.add_task("tags", total=tally.tags, words="")
+        self._whole = progress.add_task("tags", total=tally.tags, words="", whole=True)
         self._workers: dict[int, TaskID] = {}
 
     def event(self, event: Event) -> None:
         self._tally.event(event)
         if isinstance(event, Started):
             name = escape(event.job.name[:_NAME_WIDTH])
-            self._workers[event.job.number] = self._progress.add_task(f"  {name}", total=None, words="")
+            self._workers[event.job.number] = self._progress.add_task(f"  {name}", total=None, words="", whole=False)
         else:
             task = self._workers.pop(event.result.job.number, None)
             if task is not None:
@@ -149,10 +158,8 @@ def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
     else:
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            _WholeBar(bar_width=24),
             TextColumn("{task.fields[words]}", markup=False),
-            TimeElapsedColumn(),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
             yield _Live(tally, bars)

@@ -33,7 +33,7 @@ def run(
 ) -> int:
     """Plan, copy and verify in one go; run it again to go on.
 
-    Example: rahti-migrate run manifests/my-app.yaml
+    Example: rahti-migrate run my-app.yaml
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON

@@ -71,7 +71,6 @@ class Session:
 
         Raises:
             UsageError: the manifest has no entry of that project.
-
         """
         images = self.manifest.images
         if not self.project:
@@ -99,7 +98,6 @@ class Session:
         Raises:
             LoginError: one does not take the login.
             MigrateError: one is out of reach, or no registry.
-
         """
         requests = self.requests()
         wants_source = any(r.source.repository.registry == self.manifest.file.source.registry for r in requests)
@@ -164,7 +162,6 @@ class PrivateAccess:
 
         Raises:
             LoginError: the login cannot be had.
-
         """
         connection = self._session.connection(host)
         text = authfile_text(host, self._session.registry(host).login.credential())

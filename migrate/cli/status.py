@@ -30,7 +30,7 @@ def status(
 ) -> int:
     """Say where things stand now, also while another process copies; asks no registry.
 
-    Example: rahti-migrate status manifests/my-app.yaml
+    Example: rahti-migrate status my-app.yaml
     """
     set_up_logging(verbose)
     path = state_path(manifest, state)

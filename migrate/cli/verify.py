@@ -39,7 +39,7 @@ def verify(
 ) -> int:
     """Read the target again and compare the content of every tag with the source.
 
-    Example: rahti-migrate verify manifests/my-app.yaml --deep
+    Example: rahti-migrate verify my-app.yaml --deep
     """
     set_up_logging(verbose)
     with open_run(manifest, state, project, "verify") as run:

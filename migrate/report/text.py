@@ -116,14 +116,17 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for kind, members in groups.items():
         meaning = MEANINGS[FailureClass(kind)]
         yield f"{kind}: {meaning.meaning} -> {meaning.advice}"
-        yield from _shortened(
-            [f"  {row['target'].partition('/')[2]}: {_own_words(row, meaning.meaning)}" for row in members]
-        )
+        yield from _shortened([f"  {_name(row)}{_own_words(row, meaning.meaning)}" for row in members])
 
 
 def _own_words(row: Mapping[str, Any], meaning: str) -> str:
-    words = str(row["error"] or row["reason"] or "")
-    return words.removeprefix(f"{meaning}: ")
+    """What was said beyond the class's own words."""
+    words = str(row["error"] or row["reason"] or "").removeprefix(meaning).removeprefix(": ")
+    return f": {words}" if words else ""
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["target"]).partition("/")[2]
 
 
 def status_lines(

@@ -1,0 +1,197 @@
+"""The command line: exit codes, words, and nothing lost, whatever the user does."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Ends
+from registrylab.client import LabClient
+from registrylab.images import make_image, make_layer
+from registrylab.registry import free_port
+
+IMAGE = make_image([make_layer("one", 20_000)])
+COMMANDS = ("plan", "copy", "verify", "run")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_manifest_is_exit_code_2(ends: Ends, command: str) -> None:
+    ran = ends.run(command, "nowhere.yaml")
+    assert ran.code == 2
+    assert "nowhere.yaml: cannot be read" in ran.err
+    assert not (ends.folder / "state").exists()
+
+
+def test_all_errors_of_a_manifest_come_with_their_places(ends: Ends) -> None:
+    path = ends.folder / "bad.yaml"
+    path.write_text("version: 1\nimagse: [a]\nimages: [A/b]\n")
+    ran = ends.run("copy", path)
+    assert ran.code == 2
+    assert f"{path}:2:1: unknown key `imagse`: did you mean `images`?" in ran.err
+    assert f"{path}:3:10: " in ran.err
+    assert not (ends.folder / "state").exists()
+
+
+def test_a_folder_as_manifest_is_said(ends: Ends) -> None:
+    ran = ends.run("plan", ends.folder)
+    assert ran.code == 2
+
+
+def test_unknown_commands_and_options_are_exit_code_2(ends: Ends) -> None:
+    assert ends.run("cpoy").code == 2
+    assert ends.run("copy").code == 2
+    assert ends.run("copy", "m.yaml", "--job", "x").code == 2
+
+
+def test_without_skopeo_it_says_how_to_install_it(ends: Ends, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    manifest = ends.manifest("images: ['a/b:1']")
+    ran = ends.run("copy", manifest, PATH=str(programs))
+    assert ran.code == 1
+    assert "skopeo is not installed" in ran.err
+    assert "apt-get install skopeo" in ran.err
+
+
+def test_a_registry_out_of_reach_is_exit_code_1(ends: Ends) -> None:
+    ends.target.host = f"127.0.0.1:{free_port()}"
+    ran = ends.run("copy", ends.manifest("images: ['a/b:1']"))
+    assert ran.code == 1
+    assert f"the target registry {ends.target.host}" in ran.err
+
+
+def test_the_state_of_another_manifest_is_not_touched(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    assert ends.run("copy", ends.manifest("images: [a]"), "--state", "s.db").code == 0
+    ran = ends.run("copy", ends.manifest("images: [a]", "other.yaml"), "--state", "s.db")
+    assert ran.code == 2
+    assert "belongs to the manifest" in ran.err
+    assert "--state" in ran.err
+
+
+def test_a_damaged_state_is_said_and_a_fresh_one_finds_everything_again(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    state = ends.folder / "state/m.db"
+    for side in (f"{state}-wal", f"{state}-shm"):
+        Path(side).unlink(missing_ok=True)
+    state.write_bytes(b"no database" * 1000)
+    ran = ends.run("copy", manifest)
+    assert ran.code == 1
+    assert "move the file away" in ran.err
+    state.unlink()
+    assert "nothing to do" in ends.run("copy", manifest).out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a small file system")
+def test_a_full_disk_stops_the_run_and_loses_nothing(ends: Ends, source: LabClient, target: LabClient) -> None:
+    folder = ends.folder / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        for number in range(60):
+            source.push(f"a/app{number}", make_image([make_layer(f"l{number}", 500)]), "1")
+        manifest = ends.manifest("images: [a]")
+        ran = ends.run("copy", manifest, "--state", folder / "m.db")
+        assert ran.code == 1, ran.text
+        assert "make room" in ran.err
+        subprocess.run(["mount", "-o", "remount,size=20m", folder], check=True)
+        again = ends.run("copy", manifest, "--state", folder / "m.db")
+        assert again.code == 0, again.text
+        assert len(target.images()) == 60
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a read-only file system")
+def test_a_read_only_state_folder_is_said(ends: Ends) -> None:
+    folder = ends.folder / "fixed"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        ran = ends.run("copy", ends.manifest("images: ['a/b:1']"), "--state", folder / "m.db")
+        assert ran.code == 1
+        assert "--state" in ran.err
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_status_without_a_state_says_what_to_do(ends: Ends) -> None:
+    ran = ends.run("status", ends.manifest("images: [a]"))
+    assert ran.code == 2
+    assert "there is no state yet" in ran.err
+
+
+def test_status_after_a_kill_says_run_it_again(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    source.push("a/b", IMAGE, "2")
+    manifest = ends.manifest("images: ['a/b:1', 'a/b:9']")
+    assert ends.run("copy", manifest).code == 3
+    ran = ends.run("status", manifest)
+    assert ran.code == 3
+    assert "1 done" in ran.out
+    assert "1 refused" in ran.out
+    assert "a/b:9" in ran.out
+    document = ends.run("status", manifest, "--format", "json").json
+    assert document["counts"] == {"done": 1, "refused": 1}
+
+
+def test_plan_groups_long_lists_by_repository_and_writes_nothing(ends: Ends, source: LabClient) -> None:
+    for number in range(50):
+        source.push("a/many", IMAGE, f"v{number}")
+    ran = ends.run("plan", ends.manifest("images: [a]"))
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["TARGET", "REPOSITORY", "TAGS", "COPY", "LINK", "SKIP", "CONFLICT", "REFUSED", "UNIQUE"]
+    assert lines[1].split()[:4] == ["a/many", "50", "1", "49"]
+    assert not (ends.folder / "state").exists()
+    assert '"P' not in "".join(re.findall(r'"(?:PUT|POST|PATCH|DELETE) ', ends.target.log))
+
+
+def test_output_can_be_piped_into_a_program_that_stops_reading(ends: Ends, source: LabClient) -> None:
+    for number in range(30):
+        source.push("a/many", IMAGE, f"v{number}")
+    manifest = ends.manifest("images: [a]")
+    with ends.start("plan", manifest) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(30) == 0
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_control_characters_of_a_registry_never_reach_the_terminal(ends: Ends, source: LabClient) -> None:
+    ran = ends.run("copy", ends.manifest("images: ['a/b:1']"))
+    assert "\x1b" not in ran.text
+
+
+def test_on_a_terminal_there_are_live_bars(ends: Ends, source: LabClient) -> None:
+    if not shutil.which("script"):
+        pytest.skip("script(1) is not installed")
+    source.push("a/b", IMAGE, "1")
+    command = f"{shutil.which('env')} {os.sys.executable} -m migrate copy {ends.manifest('images: [a]')}"  # type: ignore[attr-defined]
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], cwd=ends.folder, env=ends.environment(TERM="xterm"),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "\x1b[" in done.stdout
+    assert "1 done" in done.stdout
+
+
+def test_version_and_help(ends: Ends) -> None:
+    assert ends.run("--version").out.startswith("rahti-migrate ")
+    assert ends.run("--help").code == 0
+    assert json.loads(ends.run("schema").out)["title"] == "rahti-migrate manifest"

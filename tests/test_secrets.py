@@ -1,0 +1,92 @@
+"""A password that must appear nowhere: arguments, environments of other programs, logs, state, left-over files."""
+
+import base64
+import os
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Ends
+from processes import arguments_of_all, skopeos
+from registrylab.client import LabClient
+from registrylab.images import make_image, make_layer
+from registrylab.proxy import SlowLink, slow_link
+from registrylab.registry import PASSWORD, USER
+
+CANARIES = (PASSWORD.encode(), base64.b64encode(f"{USER}:{PASSWORD}".encode()))
+
+
+def holding(folder: Path) -> list[Path]:
+    """Files below a folder in which a canary stands."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if any(canary in path.read_bytes() for canary in CANARIES)]
+
+
+@pytest.fixture
+def link(ends: Ends, source: LabClient) -> Iterator[SlowLink]:
+    """Copies to the target last long enough to be looked at."""
+    for number in range(3):
+        source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 800_000)]), "1")
+    with slow_link(ends.target.host, rate=500_000) as slow:
+        ends.target.host = slow.host
+        yield slow
+
+
+def runtime(ends: Ends) -> Path:
+    folder = ends.folder / "runtime"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def wait_for_skopeo(host: str) -> int:
+    deadline = time.monotonic() + 20
+    while not (found := skopeos(host)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[0]
+
+
+def test_no_process_shows_the_password(ends: Ends, link: SlowLink) -> None:
+    process = ends.start("copy", ends.manifest("images: [a]"), "-vv", XDG_RUNTIME_DIR=str(runtime(ends)))
+    pid = wait_for_skopeo(link.host)
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    shown = [argv for _, argv in arguments_of_all() if any(PASSWORD in argument for argument in argv)]
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert shown == []
+    assert not any(canary in environment for canary in CANARIES)
+    assert not any(canary in (out + err).encode() for canary in CANARIES)
+
+
+def test_authfiles_are_private_while_they_are_there_and_gone_afterwards(ends: Ends, link: SlowLink) -> None:
+    process = ends.start("copy", ends.manifest("images: [a]"), XDG_RUNTIME_DIR=str(runtime(ends)))
+    wait_for_skopeo(link.host)
+    files = holding(runtime(ends))
+    assert files
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in files} == {0o700}
+    process.communicate(timeout=60)
+    assert holding(ends.folder) == []
+    assert list(runtime(ends).iterdir()) == []
+
+
+def test_what_kill_9_leaves_is_swept_by_the_next_run(ends: Ends, link: SlowLink) -> None:
+    manifest = ends.manifest("images: [a]")
+    process = ends.start("copy", manifest, XDG_RUNTIME_DIR=str(runtime(ends)))
+    wait_for_skopeo(link.host)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    link.rate = 0
+    assert ends.run("copy", manifest, XDG_RUNTIME_DIR=str(runtime(ends))).code == 0
+    assert holding(ends.folder) == []
+    assert list(runtime(ends).iterdir()) == []
+
+
+def test_a_refused_login_is_not_repeated_to_the_user(ends: Ends) -> None:
+    ran = ends.run("copy", ends.manifest("images: ['a/b:1']"), "-vv", LAB_PASSWORD="canary-of-mine")
+    assert ran.code == 4
+    assert "canary-of-mine" not in ran.text
+    assert holding(ends.folder) == []

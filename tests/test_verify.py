@@ -1,0 +1,103 @@
+"""Verify reads the target afresh and names what is not as at the source."""
+
+import sqlite3
+
+from conftest import Ends
+from registrylab.client import LabClient
+from registrylab.images import make_image, make_index, make_layer
+
+LAYER = make_layer("one", 30_000)
+IMAGE = make_image([LAYER], config={"Cmd": ["x"], "Env": ["A=b"]})
+
+
+def copied(ends: Ends, source: LabClient, *tags: str) -> object:
+    source.push("a/b", IMAGE, *tags)
+    manifest = ends.manifest("images: [a/b]")
+    assert ends.run("copy", manifest).code == 0
+    return manifest
+
+
+def test_equal_is_exit_code_0(ends: Ends, source: LabClient) -> None:
+    ran = ends.run("verify", copied(ends, source, "1", "2"))
+    assert ran.code == 0
+    assert "2 tags verified: 2 equal" in ran.out
+
+
+def test_a_missing_tag_is_named(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    source.push("a/b", IMAGE, "2")
+    ran = ends.run("verify", manifest, "--format", "json")
+    assert ran.code == 3
+    assert [(tag["target"].rpartition("/")[2], tag["verdict"]) for tag in ran.json["tags"]] == [
+        ("b:1", "equal"),
+        ("b:2", "missing"),
+    ]
+
+
+def test_other_content_under_a_tag_is_said_with_what_differs(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    other = make_image([LAYER], family="oci", config={"Cmd": ["y"], "Env": ["A=b"]})
+    target.push("a/b", other, "1")
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "Cmd differs" in ran.out
+    assert "Env" not in ran.out
+
+
+def test_a_blob_that_is_gone_or_cut_is_found(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    algorithm, _, value = LAYER.digest.partition(":")
+    data = ends.target.storage / f"docker/registry/v2/blobs/{algorithm}/{value[:2]}/{value}/data"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1])
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert f"and should have {len(whole)}" in ran.out
+    data.unlink()
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "is missing" in ran.out
+
+
+def test_deep_finds_a_flipped_byte(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    algorithm, _, value = LAYER.digest.partition(":")
+    data = ends.target.storage / f"docker/registry/v2/blobs/{algorithm}/{value[:2]}/{value}/data"
+    flipped = bytearray(data.read_bytes())
+    flipped[100] ^= 1
+    data.write_bytes(bytes(flipped))
+    assert ends.run("verify", manifest).code == 0
+    ran = ends.run("verify", manifest, "--deep")
+    assert ran.code == 3
+    assert "another digest" in ran.out
+
+
+def test_a_child_that_an_index_lost_is_found(ends: Ends, source: LabClient, target: LabClient) -> None:
+    children = {f"linux/{arch}": make_image([LAYER], architecture=arch) for arch in ("amd64", "arm64")}
+    source.push("a/multi", make_index(children), "1")
+    manifest = ends.manifest("images: [a/multi]\ndefaults: {platforms: all}")
+    assert ends.run("run", manifest).code == 0
+    stored = target.manifest("a/multi", "1")
+    assert stored
+    target.delete_manifest("a/multi", stored.document["manifests"][1]["digest"])
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "a/multi:1" in ran.out
+
+
+def test_a_source_that_is_gone_is_not_called_equal(ends: Ends, source: LabClient) -> None:
+    manifest = ends.manifest("images: ['a/b:1']")
+    source.push("a/b", IMAGE, "1")
+    assert ends.run("copy", manifest).code == 0
+    source.delete_manifest("a/b", IMAGE.digest)
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "unknown" in ran.out
+
+
+def test_verdicts_are_kept(ends: Ends, source: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    assert ends.run("verify", manifest).code == 0
+    with sqlite3.connect(ends.folder / "state/m.db") as db:
+        assert db.execute("select verdict from copies").fetchall() == [("equal",)]
+    assert "verified: 1 equal" in ends.run("status", manifest).out
