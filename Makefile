@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test check format docs setup clean
 
 demo: setup  ## the whole pipeline on two local registries
 	$(BIN)/rahti-migrate demo
@@ -19,6 +19,9 @@ check: setup  ## format, lint, types, layers
 format: setup  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup  ## the files that are made from the code
+	PYTHONPATH=tests $(BIN)/python tests/generated.py
 
 setup: $(VENV)/.ready  ## what is missing: Debian packages, a virtual environment, Python packages
 

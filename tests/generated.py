@@ -1,0 +1,77 @@
+"""Files that are made from the code: `python tests/generated.py` writes them, a test compares them."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from migrate.cli.main import app
+from migrate.images.failures import MEANINGS
+from migrate.manifest.schema import manifest_schema
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("demo", "plan", "copy", "verify", "run", "status", "schema")
+
+_EXIT_CODES = """\
+## Exit codes
+
+| exit | meaning |
+|---|---|
+| 0 | all done, nothing left |
+| 1 | could not go on (registry out of reach, skopeo missing, the state held by another process, a full disk, a bug) |
+| 2 | wrong usage or wrong manifest; nothing was attempted |
+| 3 | finished, but something failed, conflicts, is refused or does not verify: see what is printed, mend, run again |
+| 4 | a login is missing, refused or expired |
+| 5 | stopped at a limit that was asked for; run again |
+| 130 | interrupted (Ctrl-C, SIGTERM); the state is good; run again |
+"""
+
+
+def cli_reference() -> str:
+    """docs/cli.md."""
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    assert set(commands) == set(COMMANDS)
+    parts = ["# The command line", "", "Made from the code; `make docs` writes it anew.", "", _EXIT_CODES]
+    for name in COMMANDS:
+        words, _, example = inspect.cleandoc(commands[name].help).partition("Example: ")
+        rows = [f"| {_parameter(parameter)} | {parameter.help} |" for parameter in commands[name].params]
+        parts += [f"## rahti-migrate {name}", "", " ".join(words.split()), "", f"```sh\n{example.strip()}\n```", ""]
+        parts += ["| | |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join(parts)
+
+
+def _parameter(parameter: Any) -> str:
+    if not parameter.opts[0].startswith("-"):
+        return f"`{parameter.metavar}`"
+    value = f" {parameter.metavar}" if parameter.metavar else ""
+    return ", ".join(f"`{option}{value}`" for option in parameter.opts)
+
+
+def failures() -> str:
+    """docs/failures.md."""
+    lines = [
+        "# When a copy fails",
+        "",
+        "Every failure has a class; the state, the reports and `--format json` name it. Made from the table in",
+        "`migrate/images/failures.py`; `make docs` writes it anew. *Tried again*: by the same run, up to five times,",
+        "after growing and random waits, or as long as the registry asks to wait.",
+        "",
+        "| class | what it means | what to do | tried again |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{kind}` | {m.meaning} | {m.advice} | {'yes' if m.retry else 'no'} |" for kind, m in MEANINGS.items()]
+    return "\n".join([*lines, ""])
+
+
+def schema() -> str:
+    """manifests/migration.schema.json."""
+    return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+FILES = {"docs/cli.md": cli_reference, "docs/failures.md": failures, "manifests/migration.schema.json": schema}
+
+if __name__ == "__main__":
+    for name, make in FILES.items():
+        (ROOT / name).write_text(make())

@@ -1,0 +1,96 @@
+"""What the documents say is true: examples load, commands run, references are those of the code."""
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from conftest import Ends
+from generated import COMMANDS, FILES, ROOT
+from registrylab.client import LabClient
+from registrylab.images import make_image, make_layer
+
+from migrate.manifest import load_manifest
+from migrate.manifest.schema import manifest_schema
+
+EXAMPLES = sorted((ROOT / "manifests").glob("*.yaml"))
+IMAGE = make_image([make_layer("one", 5_000)])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_made_from_the_code_are_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text() == FILES[name](), f"{name}: run `make docs`"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_good_manifest_and_explains_itself(path: Path) -> None:
+    manifest = load_manifest(path)
+    assert manifest.images
+    jsonschema.validate(yaml.safe_load(path.read_text()), manifest_schema())
+    assert path.read_text().startswith("# ")
+
+
+def test_the_readme_names_every_command_there_is() -> None:
+    words = (ROOT / "README.md").read_text() + (ROOT / "docs/cli.md").read_text()
+    assert [name for name in COMMANDS if f"rahti-migrate {name}" not in words] == []
+
+
+def test_the_readmes_commands_do_what_it_says(ends: Ends, source: LabClient, target: LabClient) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    side = "{{registry: '{0}', plainHttp: true, login: {{username: rahti, passwordEnv: LAB_PASSWORD}}}}"
+    for key, lab in (("source", ends.source), ("target", ends.target)):
+        example, changed = re.subn(rf"^{key}: .*$", f"{key}: {side.format(lab.host)}", example, flags=re.MULTILINE)
+        assert changed == 1
+    (ends.folder / "my-app.yaml").write_text(example)
+    for name in ("web", "backend"):
+        source.push(f"my-app/{name}", IMAGE, "1")
+    commands = re.findall(r"^\$ rahti-migrate (.*)$", readme, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        ran = ends.run(*command.split())
+        assert ran.code == 0, f"{command}: {ran.text}"
+    assert set(target.images()) == {"my-app-2/web:1", "my-app-2/backend:1"}
+
+
+def test_the_targets_that_the_readme_names_are_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text())):
+        assert f"\n{target}: " in makefile
+
+
+def test_the_queries_of_the_states_readme_answer(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    assert ends.run("copy", ends.manifest("images: ['a/b:1', 'a/b:2']")).code == 3
+    queries = re.findall(r"```sql\n--.*?\n(.*?)```", (ROOT / "state/README.md").read_text(), re.DOTALL)
+    assert len(queries) == 3
+    with sqlite3.connect(ends.folder / "state/m.db") as db:
+        assert [len(db.execute(query).fetchall()) for query in queries] == [1, 1, 1]
+
+
+def test_every_key_of_the_json_is_described(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1", "2")
+    manifest = ends.manifest("images: ['a/b:1', 'a/b:2', 'a/b:9']")
+    described = set(re.findall(r"`([a-zA-Z]+)`", (ROOT / "docs/output.md").read_text()))
+    documents = [*ends.run("run", manifest, "--format", "json").events]
+    documents += [ends.run(name, manifest, "--format", "json").json for name in ("plan", "verify", "status")]
+    assert keys(documents) - described == set()
+
+
+def keys(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*(keys(item) for item in value.values()))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads((ROOT / "manifests/migration.schema.json").read_text())["title"] == "rahti-migrate manifest"
