@@ -154,6 +154,7 @@ def test_plan_groups_long_lists_by_repository_and_writes_nothing(ends: Ends, sou
     lines = ran.out.splitlines()
     assert lines[0].split() == ["TARGET", "REPOSITORY", "TAGS", "COPY", "LINK", "SKIP", "CONFLICT", "REFUSED", "UNIQUE"]
     assert lines[1].split()[:4] == ["a/many", "50", "1", "49"]
+    assert lines[2].split()[:4] == ["total", "50", "1", "49"]
     assert not (ends.folder / "state").exists()
     assert '"P' not in "".join(re.findall(r'"(?:PUT|POST|PATCH|DELETE) ', ends.target.log))
 
@@ -189,6 +190,14 @@ def test_on_a_terminal_there_are_live_bars(ends: Ends, source: LabClient) -> Non
     assert done.returncode == 0, done.stdout
     assert "\x1b[" in done.stdout
     assert "1 done" in done.stdout
+
+
+def test_a_manifest_without_images_is_no_mistake(ends: Ends) -> None:
+    manifest = ends.manifest("access: [{project: p, allow: [anonymous]}]")
+    ran = ends.run("run", manifest)
+    assert ran.code == 0
+    assert "names no images" in ran.out
+    assert "this version moves images only" in ran.err
 
 
 def test_version_and_help(ends: Ends) -> None:

@@ -254,7 +254,9 @@ def _troubled(row: dict[str, Any], run_id: int) -> bool:
 
 def _summary(outcome: Outcome) -> str:
     order = ("done", "skipped", "failed", "conflict", "refused", "left")
-    if set(+outcome.counts) <= {"skipped"}:
+    if not +outcome.counts:
+        return "nothing to do: the manifest names no images"
+    if set(+outcome.counts) == {"skipped"}:
         return f"nothing to do: {count(outcome.counts['skipped'], 'tag')} at the target already"
     words = {"skipped": "there already or left as it is", "left": "left to do", "conflict": "in conflict"}
     parts = [f"{outcome.counts[name]:,} {words.get(name, name)}" for name in order if outcome.counts[name]]

@@ -48,11 +48,14 @@ def _by_repository(copies: Sequence[Copy]) -> Iterator[str]:
     groups: dict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
         groups[str(copy.target.repository.path)].append(copy)
-    rows = []
-    for repository, members in groups.items():
-        counts = [str(sum(c.action is action for c in members) or "") for action in Action]
-        rows.append((repository, str(len(members)), *counts, format_size(_unique(members))))
+    rows = [_group_row(repository, members) for repository, members in groups.items()]
+    rows.append(_group_row("total", copies))
     yield from _table(("target repository", "tags", *Action, "unique"), rows, right=set(range(1, 8)))
+
+
+def _group_row(name: str, members: Sequence[Copy]) -> tuple[str, ...]:
+    counts = [str(sum(c.action is action for c in members) or "") for action in Action]
+    return (name, str(len(members)), *counts, format_size(_unique(members)))
 
 
 def _unique(copies: Iterable[Copy]) -> int:
