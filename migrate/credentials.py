@@ -20,6 +20,7 @@ from migrate.manifest.model import Login as LoginEntry
 TOKEN_USER = "unused"  # noqa: S105 - OpenShift ignores the user name beside a token; this is the one CSC's guide uses
 _FRESH_SECONDS = 5.0
 _COMMAND_SECONDS = 60
+_CHECK_KUBECONFIG = "check it with: oc config view"
 _DOCKER_HUB_KEYS = ("docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
 
 
@@ -42,12 +43,13 @@ class Login:
     Args:
         origin: where it comes from, for messages.
         read: gives the credential, or None for anonymous.
-
+        fresh: seconds for which an answer of `read` is good.
     """
 
-    def __init__(self, origin: str, read: Callable[[], Credential | None]) -> None:
+    def __init__(self, origin: str, read: Callable[[], Credential | None], fresh: float = _FRESH_SECONDS) -> None:
         self.origin = origin
         self._read = read
+        self._fresh = fresh
         self._lock = threading.Lock()
         self._known: tuple[float, Credential | None] | None = None
 
@@ -56,10 +58,9 @@ class Login:
 
         Raises:
             LoginError: it cannot be had; names the place.
-
         """
         with self._lock:
-            if self._known is None or time.monotonic() - self._known[0] > _FRESH_SECONDS:
+            if self._known is None or time.monotonic() - self._known[0] > self._fresh:
                 self._known = (time.monotonic(), self._read())
             return self._known[1]
 
@@ -71,7 +72,6 @@ def login_of(entry: LoginEntry | None, registry: str, folder: Path) -> Login:
         entry: the manifest's `login`; None means the auth files of podman and docker, else anonymous.
         registry: host, for looking into auth files.
         folder: the manifest's folder; file names are relative to it.
-
     """
     if entry is None:
         return Login("the auth files of podman and docker", lambda: _from_default_authfiles(registry))
@@ -89,11 +89,6 @@ def login_of(entry: LoginEntry | None, registry: str, folder: Path) -> Login:
         return Login(f"auth file {authfile}", lambda: _from_authfile(authfile, registry))
     command = shlex.split(entry.command) if isinstance(entry.command, str) else list(entry.command or ())
     return Login(f"command {command[0]!r}", lambda: Credential(user, _from_command(command, folder)))
-
-
-def secret_variables(entries: list[LoginEntry | None]) -> set[str]:
-    """The environment variables that hold secrets: other programs do not get them."""
-    return {name for entry in entries if entry is not None for name in (entry.token_env, entry.password_env) if name}
 
 
 def _from_environment(name: str) -> str:
@@ -152,31 +147,42 @@ def _from_command(command: list[str], folder: Path, environment: Mapping[str, st
 
 
 def _kubeconfig_token(context: str) -> str:
-    config = _kubeconfig()
+    contexts, users = _kubeconfig()
     again = f"oc login ... and then check with: oc config get-contexts {context}"
-    if context not in config["contexts"]:
-        known = ", ".join(sorted(config["contexts"])) or "none"
+    if context not in contexts:
+        known = ", ".join(sorted(contexts)) or "none"
         raise LoginError(f"the kubeconfig has no context {context!r} (there are: {known})", again)
-    user_name = config["contexts"][context].get("user", "")
-    user = config["users"].get(user_name, {})
+    user_name = str(contexts[context].get("user", ""))
+    folder, user = users.get(user_name, (Path(), {}))
     if user.get("token"):
         return str(user["token"])
     if user.get("tokenFile"):
-        return _from_file(Path(user["tokenFile"]))
+        return _from_file(folder / str(user["tokenFile"]))
     if user.get("exec"):
-        return _exec_token(user["exec"])
+        return _exec_token(user["exec"], folder)
     raise LoginError(f"the kubeconfig context {context!r} has no token (user {user_name!r})", again)
 
 
-def _kubeconfig() -> dict[str, dict[str, Any]]:
-    """Contexts and users by name, merged from all files of KUBECONFIG; the first file that has a name wins."""
+def _kubeconfig() -> tuple[dict[str, Any], dict[str, tuple[Path, dict[str, Any]]]]:
+    """Contexts, and users with the folder that their relative file names start from, both by name.
+
+    Merged from all files of KUBECONFIG; the first file that has a name wins.
+    """
     named = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    merged: dict[str, dict[str, Any]] = {"contexts": {}, "users": {}}
+    contexts: dict[str, Any] = {}
+    users: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in map(Path, filter(None, named.split(os.pathsep))):
-        for kind, key in (("contexts", "context"), ("users", "user")):
-            for item in _kubeconfig_file(path).get(kind) or ():
-                merged[kind].setdefault(item["name"], item.get(key) or {})
-    return merged
+        data = _kubeconfig_file(path)
+        contexts = {**_entries(data, "context"), **contexts}
+        users = {**{name: (path.parent, user) for name, user in _entries(data, "user").items()}, **users}
+    return contexts, users
+
+
+def _entries(data: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The well-formed entries of one of a kubeconfig's lists, by name."""
+    listed = data.get(f"{kind}s")
+    entries = listed if isinstance(listed, list) else []
+    return {str(e.get("name")): e[kind] for e in entries if isinstance(e, dict) and isinstance(e.get(kind), dict)}
 
 
 def _kubeconfig_file(path: Path) -> dict[str, Any]:
@@ -185,18 +191,29 @@ def _kubeconfig_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise LoginError(f"{path}: this kubeconfig cannot be read", "check it with: oc config view") from None
+        raise LoginError(f"{path}: this kubeconfig cannot be read", _CHECK_KUBECONFIG) from None
     return data if isinstance(data, dict) else {}
 
 
-def _exec_token(plugin: Mapping[str, Any]) -> str:
+def _exec_token(plugin: Mapping[str, Any], folder: Path) -> str:
     """The token of a client-go credential plugin (client.authentication.k8s.io ExecCredential)."""
-    environment = {item["name"]: item["value"] for item in plugin.get("env") or ()}
-    output = _from_command([plugin["command"], *(plugin.get("args") or ())], Path.cwd(), environment)
     try:
-        return str(json.loads(output)["status"]["token"])
+        command = str(plugin["command"])
+        program = str(folder / command) if "/" in command else command
+        asked = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
+        environment = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
+        arguments = [str(argument) for argument in plugin.get("args") or ()]
+    except (KeyError, TypeError, AttributeError):
+        raise LoginError("the kubeconfig's login program is not written as it should be", _CHECK_KUBECONFIG) from None
+    environment["KUBERNETES_EXEC_INFO"] = json.dumps(asked)
+    output = _from_command([program, *arguments], Path(), environment)
+    try:
+        token = json.loads(output)["status"]["token"]
     except (ValueError, KeyError, TypeError):
-        raise LoginError(f"the login program {plugin['command']!r} gave no token") from None
+        token = None
+    if not token or not isinstance(token, str):
+        raise LoginError(f"the login program {command!r} gave no token", "run it by hand to see why")
+    return token
 
 
 # --- auth files -------------------------------------------------------------------------------------------------
@@ -212,16 +229,16 @@ def _from_default_authfiles(registry: str) -> Credential | None:
 
 
 def _default_authfiles() -> list[Path]:
-    """Where podman, skopeo and docker keep logins (containers-auth.json(5))."""
+    """Where podman, skopeo and docker keep logins (containers-auth.json(5)); the first that has one counts."""
     environment = os.environ
     named = environment.get("REGISTRY_AUTH_FILE")
     if named:
         return [Path(named)]
     runtime = environment.get("XDG_RUNTIME_DIR")
+    podman = Path(runtime) / "containers" if runtime else Path("/run/containers") / str(os.getuid())
     config = Path(environment.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     docker = Path(environment.get("DOCKER_CONFIG") or "~/.docker").expanduser()
-    podman = [Path(runtime) / "containers/auth.json"] if runtime else []
-    return [*podman, config / "containers/auth.json", docker / "config.json"]
+    return [podman / "auth.json", config / "containers/auth.json", docker / "config.json"]
 
 
 def _from_authfile(path: Path, registry: str) -> Credential:
@@ -248,7 +265,7 @@ def _lookup(auths: dict[str, Any], registry: str, path: Path) -> Credential | No
     if not entry.get("auth"):
         return None
     try:
-        user, colon, secret = base64.b64decode(entry["auth"]).decode().partition(":")
+        user, colon, secret = base64.b64decode(str(entry["auth"])).decode().partition(":")
     except ValueError:
         colon = ""
     if not colon:

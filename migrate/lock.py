@@ -12,8 +12,9 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import IO, Any
 from migrate.errors import StateError
 
 _PREFIX = "rahti-migrate-"
+_PATIENCE_SECONDS = 0.5
+"""Somebody who only asks who holds the lock has it too, for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,6 @@ def hold(state: Path, command: str) -> Iterator[Path]:
 
     Raises:
         StateError: another process holds it (says who), or the folder cannot be written.
-
     """
     path = _lock_path(state)
     try:
@@ -62,12 +64,14 @@ def hold(state: Path, command: str) -> Iterator[Path]:
     with file:
         _take(file, path)
         _remove_private(_read(file))
-        private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=os.environ.get("XDG_RUNTIME_DIR") or None))
+        private = _private_folder()
         try:
             _write(file, _myself(command, private))
             yield private
         finally:
             shutil.rmtree(private, ignore_errors=True)
+            with suppress(OSError):
+                os.ftruncate(file.fileno(), 0)
 
 
 def holder(state: Path) -> Holder | None:
@@ -84,17 +88,39 @@ def holder(state: Path) -> Holder | None:
 
 
 def _take(file: IO[str], path: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not _taken(file, path):
+        if time.monotonic() > deadline:
+            raise StateError(
+                f"{path.with_suffix('')}: in use by {_read(file) or 'another process'}",
+                "wait until it ends (rahti-migrate status shows how far it is), or use another --state",
+            )
+        time.sleep(0.02)
+
+
+def _taken(file: IO[str], path: Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        who = _read(file) or "another process"
-        raise StateError(
-            f"{path.with_suffix('')}: in use by {who}",
-            "wait until it ends (rahti-migrate status shows how far it is), or use another --state",
-        ) from None
+        return False
     except OSError as error:
         reason = "its file system has no locks" if error.errno == errno.ENOLCK else error.strerror
         raise StateError(f"{path}: cannot be locked: {reason}", "put the state on a local disk with --state") from None
+    return True
+
+
+def _private_folder() -> Path:
+    """In XDG_RUNTIME_DIR, which is in memory; where that cannot be used (after `su`, say), with the temporary files.
+
+    Raises:
+        StateError: neither can be written.
+    """
+    for folder in (os.environ.get("XDG_RUNTIME_DIR") or None, None):
+        try:
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+        except OSError as error:
+            reason = error.strerror
+    raise StateError(f"no private folder for logins can be made: {reason}", "name a place for it: export TMPDIR=...")
 
 
 def _myself(command: str, private: Path) -> Holder:
@@ -111,9 +137,8 @@ def _user() -> str:
 
 def _write(file: IO[str], me: Holder) -> None:
     try:
-        file.truncate(0)
-        file.write(json.dumps(asdict(me)))
-        file.flush()
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), json.dumps(asdict(me)).encode())
     except OSError as error:
         raise StateError(f"{file.name}: cannot be written: {error.strerror}", "make room, then run again") from None
 
@@ -123,7 +148,7 @@ def _read(file: IO[str]) -> Holder | None:
     try:
         data: dict[str, Any] = json.loads(file.read(10_000))
         return Holder(**data)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
@@ -131,10 +156,10 @@ def _remove_private(dead: Holder | None) -> None:
     """Remove what a killed process left: only a folder of ours, of our name and mode."""
     if dead is None or not dead.private or dead.host != socket.gethostname():
         return
-    path = Path(dead.private)
+    path = Path(str(dead.private))
     try:
         status = path.lstat()
-    except OSError:
+    except (OSError, ValueError):
         return
     mine = status.st_uid == os.getuid() and (status.st_mode & 0o7777777) == 0o40700
     if path.name.startswith(_PREFIX) and mine:

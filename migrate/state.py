@@ -10,7 +10,7 @@ import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def m001_first(db: sqlite_utils.Database) -> None:
             "action": str, "status": str, "reason": str, "warnings": str,
             "source_digest": str, "source_media_type": str, "expected_digest": str,
             "target_digest": str, "target_media_type": str, "put_digest": str, "put_from": str,
+            "begun_digest": str, "begun_from": str,
             "error_class": str, "error": str, "advice": str, "attempts": int, "retry_at": str,
             "size": int, "bytes": int, "seconds": float, "started_at": str, "ended_at": str, "run_id": int,
             "verdict": str, "verdict_words": str, "verified_at": str,
@@ -93,18 +94,25 @@ _PLANNED_STATUS = {
     Action.CONFLICT: "conflict",
     Action.REFUSED: "refused",
 }
-_COLUMNS_BEFORE = "target, status, source_digest, expected_digest, put_digest, put_from"
+_COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from"
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
-    """What a row said before a new plan came."""
+class _Put:
+    """What this tool put under a target tag.
 
-    status: str
-    source_digest: str
-    expected_digest: str
-    put_digest: str
-    put_from: str
+    Attributes:
+        put_digest: the last that is known to have arrived; empty for none.
+        put_from: the source digest that it was made of.
+        begun_digest: what a worker began to put since, and whose end was not seen (a kill, a lost answer); empty
+            where skopeo makes it, for its digest is not known before.
+        begun_from: the source digest that this would be made of; empty where nothing is open.
+    """
+
+    put_digest: str = ""
+    put_from: str = ""
+    begun_digest: str = ""
+    begun_from: str = ""
 
 
 def now() -> str:
@@ -117,6 +125,15 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+class NoStateError(UsageError):
+    """Nothing was recorded yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
+        )
+
+
 @contextmanager
 def open_state(path: Path, manifest: Path) -> Iterator["State"]:
     """Open a state for writing, making it where it is not there. The caller holds its lock.
@@ -124,7 +141,6 @@ def open_state(path: Path, manifest: Path) -> Iterator["State"]:
     Raises:
         StateError: it cannot be opened, is damaged, or was made by a newer version.
         UsageError: it belongs to another manifest.
-
     """
     with _in_words(path):
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
@@ -141,28 +157,34 @@ def open_state(path: Path, manifest: Path) -> Iterator["State"]:
 
 
 @contextmanager
-def read_state(path: Path) -> Iterator["State"]:
+def read_state(path: Path, manifest: Path) -> Iterator["State"]:
     """Open a state for reading, also while another process writes it.
 
     Raises:
-        UsageError: there is none.
+        NoStateError: there is none.
+        UsageError: it belongs to another manifest.
         StateError: it cannot be read.
-
     """
     if not path.exists():
-        raise UsageError(
-            f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
-        )
+        raise NoStateError(path)
     with _in_words(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
-        )
+        connection = sqlite3.connect(_reading(path), uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
         db = sqlite_utils.Database(connection)
         try:
             _check_version(db, path)
+            if not db.table("about").exists():
+                raise NoStateError(path)
+            _check_owner(db, path, manifest)
             yield State(db, path)
         finally:
             connection.close()
+
+
+def _reading(path: Path) -> str:
+    """The URI for reading. To read beside a writer SQLite makes files of its own, which a read-only folder forbids."""
+    nobody_writes = not path.with_name(f"{path.name}-wal").exists()
+    immutable = "&immutable=1" if nobody_writes and not os.access(path.parent, os.W_OK) else ""
+    return f"{path.absolute().as_uri()}?mode=ro{immutable}"
 
 
 def _check_version(db: sqlite_utils.Database, path: Path) -> None:
@@ -176,15 +198,20 @@ def _check_version(db: sqlite_utils.Database, path: Path) -> None:
 
 
 def _claim(db: sqlite_utils.Database, path: Path, manifest: Path) -> None:
-    """A state remembers its manifest: another one's results in it would be lies."""
-    found = {row["key"]: row["value"] for row in db.table("about").rows}
-    mine = str(manifest.resolve())
-    if not found:
-        rows = {"manifest": mine, "made_at": now(), "made_by": f"rahti-migrate {__version__}"}
+    """A new state gets its manifest; an old one must have it."""
+    if not db.table("about").count:
+        rows = {"manifest": str(manifest.resolve()), "made_at": now(), "made_by": f"rahti-migrate {__version__}"}
         db.table("about").insert_all({"key": key, "value": value} for key, value in rows.items())
-    elif found.get("manifest") != mine:
+    _check_owner(db, path, manifest)
+
+
+def _check_owner(db: sqlite_utils.Database, path: Path, manifest: Path) -> None:
+    """A state remembers its manifest: another one's results in it would be lies."""
+    row = db.execute("select value from about where key = 'manifest'").fetchone()
+    mine, owner = str(manifest.resolve()), row[0] if row else ""
+    if owner != mine:
         raise UsageError(
-            f"{path}: this state belongs to the manifest {found.get('manifest')}, not to {mine}",
+            f"{path}: this state belongs to the manifest {owner}, not to {mine}",
             "give this manifest a state of its own: --state state/OTHER.db",
         )
 
@@ -228,9 +255,14 @@ class State:
         return ImageManifest(row[0], digest, bytes(row[1])) if row else None
 
     def delivered(self) -> dict[str, Delivered]:
-        """What this tool put under target tags, by target; a put that a kill cut off counts as ours too."""
-        ours = {target: _with_unfinished(before) for target, before in self._before().items()}
-        return {t: Delivered(before.put_from, before.put_digest) for t, before in ours.items() if before.put_digest}
+        """What this tool put under target tags, by target; what it began to put before a kill may be there too."""
+        found: dict[str, Delivered] = {}
+        for target, put in self._put().items():
+            ours = {put.begun_digest: put.begun_from, put.put_digest: put.put_from}
+            ours.pop("", None)
+            if ours:
+                found[target] = ours
+        return found
 
     def blobs(self) -> dict[str, set[str]]:
         """Blob digest -> target repositories (paths) that were seen to have it."""
@@ -239,9 +271,9 @@ class State:
             found.setdefault(digest, set()).add(repository)
         return found
 
-    def _before(self) -> dict[str, _Before]:
-        rows = self._db.execute(f"select {_COLUMNS_BEFORE} from copies")  # noqa: S608 - a constant
-        return {row[0]: _Before(*(value or "" for value in row[1:])) for row in rows}
+    def _put(self) -> dict[str, _Put]:
+        rows = self._db.execute(f"select {_COLUMNS_PUT} from copies")  # noqa: S608 - a constant
+        return {row[0]: _Put(*(value or "" for value in row[1:])) for row in rows}
 
     # --- a run, as it goes --------------------------------------------------------------------------------------
 
@@ -262,9 +294,9 @@ class State:
 
     def record_plan(self, plan: Plan) -> None:
         """Keep what is wanted and what was read; what earlier runs did stays."""
-        before = self._before()
+        put = self._put()
         with self._writing():
-            rows = (self._planned_row(copy, before.get(str(copy.target))) for copy in plan.copies)
+            rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.table("image_manifests").insert_all(
                 (
@@ -275,31 +307,31 @@ class State:
                 ignore=True,
             )
 
-    def _planned_row(self, copy: Copy, before: _Before | None) -> dict[str, Any]:
-        status = _PLANNED_STATUS[copy.action]
+    def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
+        put = _seen(before, copy)
+        is_ours = copy.action is Action.SKIP and put.put_digest and put.put_digest == copy.present
         row = {
             "target": str(copy.target), "source": str(copy.source),
             "source_project": copy.source.repository.project, "target_project": copy.target.repository.project,
-            "action": str(copy.action), "status": status, "reason": copy.reason,
-            "warnings": json.dumps(list(copy.warnings)), "source_digest": copy.source.digest,
+            "action": str(copy.action), "status": DONE if is_ours else _PLANNED_STATUS[copy.action],
+            "reason": copy.reason, "warnings": json.dumps(list(copy.warnings)), "source_digest": copy.source.digest,
             "source_media_type": copy.media_type, "size": copy.size, "run_id": self.run_id,
             "expected_digest": copy.delivery.top.digest if copy.delivery and copy.delivery.top else "",
-            "target_digest": copy.present, "retry_at": None, **_failed(None),
+            "target_digest": copy.present, "retry_at": None, **_failed(None), **asdict(put),
         }  # fmt: skip
         if copy.failure:
-            row |= _failed(Failure(copy.failure, copy.reason))
-        if before:
-            ours = _with_unfinished(before, copy)
-            row |= {"put_digest": ours.put_digest, "put_from": ours.put_from}
-            if copy.action is Action.SKIP and ours.put_digest and ours.put_digest == copy.present:
-                row["status"] = DONE
+            row |= {**_failed(Failure(copy.failure, "")), "error": copy.reason}
         return row
 
     def record_started(self, job: Job) -> None:
         """A worker begins: should this process be killed now, what stands there later is known to be ours."""
+        top = job.delivery.top
         with self._writing():
             for copy in job.copies:
-                values = {"status": RUNNING, "started_at": now(), "attempts": job.attempt}
+                values = {
+                    "status": RUNNING, "started_at": now(), "attempts": job.attempt, "retry_at": None,
+                    "begun_digest": top.digest if top else "", "begun_from": copy.source.digest,
+                }  # fmt: skip
                 self._db.table("copies").update(str(copy.target), values)
 
     def record(self, result: JobResult, retry_at: float | None = None) -> None:
@@ -329,6 +361,7 @@ class State:
             ended |= {
                 "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
+                "begun_digest": "", "begun_from": "", "verdict": None, "verdict_words": None, "verified_at": None,
             }  # fmt: skip
         self._db.table("copies").update(target, ended)
         attempt = {
@@ -380,16 +413,16 @@ class State:
             yield
 
 
-def _with_unfinished(before: _Before, copy: Copy | None = None) -> _Before:
-    """A put that was begun and whose end was never recorded, taken for done where the target shows its result."""
-    if before.status != RUNNING:
-        return before
-    if copy is None:
-        digest = before.expected_digest or before.put_digest
-        return _Before(before.status, before.source_digest, digest, digest, before.source_digest)
-    if copy.action is Action.SKIP and copy.source.digest == before.source_digest:
-        return _Before(before.status, before.source_digest, copy.present, copy.present, copy.source.digest)
-    return before
+def _seen(put: _Put, copy: Copy) -> _Put:
+    """A put whose end was not seen has arrived where the target now shows what it would have made."""
+    if not put.begun_from or not copy.present:
+        return put
+    if put.begun_digest:
+        arrived = put.begun_digest == copy.present
+    else:
+        same_content = copy.action is Action.SKIP and copy.options.on_conflict != "skip"
+        arrived = same_content and put.begun_from == copy.source.digest
+    return _Put(copy.present, put.begun_from) if arrived else put
 
 
 def _failed_status(failure: Failure) -> str:

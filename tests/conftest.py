@@ -60,8 +60,9 @@ class Ends:
     def environment(self, **more: str) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         home = self.folder / "home"
-        home.mkdir(exist_ok=True)
-        return {**kept, "HOME": str(home), "LAB_PASSWORD": PASSWORD, "COLUMNS": "120", **more}
+        home.mkdir(mode=0o700, exist_ok=True)
+        own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "LAB_PASSWORD": PASSWORD, "COLUMNS": "120"}
+        return {**kept, **own, **more}
 
     def run(self, *arguments: object, **environment: str) -> Ran:
         """Run rahti-migrate to its end."""

@@ -70,6 +70,8 @@ def test_the_state_of_another_manifest_is_not_touched(ends: Ends, source: LabCli
     assert ran.code == 2
     assert "belongs to the manifest" in ran.err
     assert "--state" in ran.err
+    for reader in ("plan", "status"):
+        assert ends.run(reader, ends.folder / "other.yaml", "--state", "s.db").code == 2
 
 
 def test_a_damaged_state_is_said_and_a_fresh_one_finds_everything_again(ends: Ends, source: LabClient) -> None:

@@ -92,7 +92,7 @@ class World:
                 assert copy.delivery
                 assert copy.delivery.top
                 self.target.put(copy.target.repository.path, copy.target.tag, copy.delivery.top, self.source.blobs)
-                self.delivered[str(copy.target)] = Delivered(copy.source.digest, copy.delivery.top.digest)
+                self.delivered[str(copy.target)] = {copy.delivery.top.digest: copy.source.digest}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from migrate.images.plan import Plan
 from migrate.images.planner import make_plan
 from migrate.report.documents import plan_document
 from migrate.report.text import plan_lines
-from migrate.state import State, read_state
+from migrate.state import NoStateError, State, read_state
 
 
 def plan(
@@ -38,7 +38,7 @@ def plan(
     """
     set_up_logging(verbose)
     with open_session(manifest, project) as session, ExitStack() as stack:
-        memory = _memory(stack, state_path(manifest, state))
+        memory = _memory(stack, state_path(manifest, state), manifest)
         session.check_ends()
         made = planned(session, memory, stack.enter_context(questions()))
     if output is OutputFormat.JSON:
@@ -48,9 +48,12 @@ def plan(
     return plan_exit_code(made)
 
 
-def _memory(stack: ExitStack, path: Path) -> State | None:
+def _memory(stack: ExitStack, path: Path, manifest: Path) -> State | None:
     """The state for reading, where there is one: a plan without it is right too."""
-    return stack.enter_context(read_state(path)) if path.exists() else None
+    try:
+        return stack.enter_context(read_state(path, manifest))
+    except NoStateError:
+        return None
 
 
 def planned(session: Session, memory: State | None, executor: Executor) -> Plan:

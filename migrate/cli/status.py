@@ -34,7 +34,7 @@ def status(
     """
     set_up_logging(verbose)
     path = state_path(manifest, state)
-    with read_state(path) as opened:
+    with read_state(path, manifest) as opened:
         copies, last = opened.copies(), opened.last_run()
     writer = holder(path)
     if output is OutputFormat.JSON:

@@ -1,10 +1,20 @@
 """Does the target hold what the source holds? The comparison that plan, copy and verify share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migrate.images.delivery import Delivery
-from migrate.images.formats import Content, Descriptor, ImageManifest, Kind, differences
+from migrate.images.delivery import Delivery, Part
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import (
+    Content,
+    Descriptor,
+    ImageManifest,
+    Kind,
+    NotAnImageManifestError,
+    differences,
+)
 from migrate.images.lookups import Lookups
+from migrate.images.registry import RegistryError
 from migrate.reference import Repository
 
 
@@ -16,8 +26,16 @@ class Place:
     repository: Repository
 
     def content(self, manifest: ImageManifest) -> Content:
-        """What an image here holds."""
-        return self.look.content(self.repository, manifest)
+        """What an image here holds.
+
+        Raises:
+            RegistryError: its config cannot be read, or is none.
+        """
+        try:
+            return self.look.content(self.repository, manifest)
+        except NotAnImageManifestError as error:
+            what = str(self.repository.at(manifest.digest))
+            raise RegistryError(what, Failure(FailureClass.INVALID, f"its config is broken: {error}")) from None
 
 
 def target_differences(delivery: Delivery, source: Place, target: Place, found: ImageManifest) -> list[str]:
@@ -28,25 +46,31 @@ def target_differences(delivery: Delivery, source: Place, target: Place, found: 
 
     Raises:
         RegistryError: something of it cannot be read.
-
     """
     if delivery.top is not None and delivery.top.digest == found.digest:
         return []
     wants_index = delivery.whole_index or (delivery.top is not None and delivery.top.kind is Kind.INDEX)
     if (found.kind is Kind.INDEX) != wants_index:
         return ["one is a plain image, the other a list of several"]
-    if found.kind is Kind.ARTIFACT:
-        return ["it is no container image"]
     if not wants_index:
         return _image_differences(delivery.parts[0].source, source, target, found)
     children = [child for child in found.children if child.platform or len(found.children) == 1]
-    if len(children) != len(delivery.parts):
-        return [f"it lists {len(children)} images, and {len(delivery.parts)} are wanted"]
+    wanted, there = _platforms(delivery.parts), _platforms(children)
+    if wanted != there:
+        return [f"it lists {', '.join(there) or 'no image'}, and {', '.join(wanted)} is wanted"]
     return [
         f"{child.platform or child.digest[:19]}: {words}"
-        for part, child in zip(delivery.parts, children, strict=True)
+        for part, child in zip(sorted(delivery.parts, key=_platform), sorted(children, key=_platform), strict=True)
         for words in _image_differences(part.source, source, target, _child(target, child))
     ]
+
+
+def _platform(item: Part | Descriptor) -> str:
+    return item.platform
+
+
+def _platforms(items: Sequence[Part | Descriptor]) -> list[str]:
+    return [_platform(item) or "an unknown platform" for item in sorted(items, key=_platform)]
 
 
 def _child(target: Place, child: Descriptor) -> ImageManifest:
@@ -54,6 +78,8 @@ def _child(target: Place, child: Descriptor) -> ImageManifest:
 
 
 def _image_differences(wanted: ImageManifest, source: Place, target: Place, found: ImageManifest) -> list[str]:
+    if found.kind not in (Kind.IMAGE, Kind.SCHEMA1):
+        return ["it is no container image"]
     if _same_blobs(wanted, found):
         return []
     return differences(source.content(wanted), target.content(found))

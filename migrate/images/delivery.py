@@ -1,7 +1,7 @@
 """What is to stand at the target for one source image, and how it gets there. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from migrate.images.formats import (
@@ -32,10 +32,11 @@ class CannotDeliverError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One plain image: as the source has it (what is carried) and as the target gets it."""
+    """One plain image: as the source has it (what is carried) and as the target gets it; its platform in an index."""
 
     source: ImageManifest
     target: ImageManifest
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,6 @@ class Delivery:
         origin: the digest that skopeo converts; empty for CARRY.
         whole_index: skopeo converts a whole index.
         left_out: platforms of an index that stay behind (`unknown` for children without one).
-
     """
 
     method: Method
@@ -70,11 +70,10 @@ class Delivery:
 
 
 def wanted_children(index: ImageManifest, platforms: tuple[str, ...]) -> tuple[Descriptor, ...]:
-    """The children of an index that `platforms` asks for.
+    """The children of an index that `platforms` asks for, in the index's order.
 
     Raises:
         CannotDeliverError: a platform is missing.
-
     """
     children = index.children
     if len(children) == 1 and not children[0].platform:
@@ -86,12 +85,13 @@ def wanted_children(index: ImageManifest, platforms: tuple[str, ...]) -> tuple[D
         return tuple(named)
     chosen = []
     for platform in platforms:
-        found = [child for child in named if child.platform == platform or child.platform.startswith(f"{platform}/")]
+        exact = [child for child in named if child.platform == platform]
+        found = exact or [child for child in named if child.platform.startswith(f"{platform}/")]
         if not found:
             there = ", ".join(dict.fromkeys(child.platform for child in named)) or "none that is known"
             raise CannotDeliverError(f"the manifest list has no {platform} (it has {there}): set `platforms`")
         chosen.append(found[0])
-    return tuple(dict.fromkeys(chosen))
+    return tuple(child for child in dict.fromkeys(named) if child in chosen)
 
 
 def deliver(manifest: ImageManifest, children: Mapping[str, ImageManifest], options: ImageOptions) -> Delivery:
@@ -104,12 +104,12 @@ def deliver(manifest: ImageManifest, children: Mapping[str, ImageManifest], opti
 
     Raises:
         CannotDeliverError: it cannot arrive as asked.
-
     """
     if manifest.kind is not Kind.INDEX:
         return _plain(manifest, options)
     wanted = wanted_children(manifest, options.platforms)
-    left_out = tuple(sorted({c.platform or "unknown" for c in manifest.children if c not in wanted}))
+    platforms = {child.platform for child in wanted}
+    left_out = tuple(sorted({c.platform or "unknown" for c in manifest.children if c.platform not in platforms}))
     if options.platforms != ALL_PLATFORMS and len(options.platforms) == 1:
         plain = _plain(children[wanted[0].digest], options)
         return Delivery(plain.method, plain.parts, plain.top, plain.origin, left_out=left_out)
@@ -118,12 +118,12 @@ def deliver(manifest: ImageManifest, children: Mapping[str, ImageManifest], opti
             raise CannotDeliverError(
                 "skopeo cannot make an index of some platforms: `platforms: all`, or `engine: auto`"
             )
-        parts = tuple(Part(children[child.digest], children[child.digest]) for child in wanted)
+        parts = tuple(Part(children[child.digest], children[child.digest], child.platform) for child in wanted)
         return Delivery(Method.SKOPEO, parts, None, manifest.digest, whole_index=True)
     made = [_plain(children[child.digest], options) for child in wanted]
     if any(plain.top is None for plain in made):
         raise CannotDeliverError("the manifest list holds an image that only skopeo converts: take one of `platforms`")
-    parts = tuple(part for plain in made for part in plain.parts)
+    parts = tuple(replace(plain.parts[0], platform=child.platform) for plain, child in zip(made, wanted, strict=True))
     tops = {child.digest: part.target for child, part in zip(wanted, parts, strict=True)}
     return Delivery(Method.CARRY, parts, make_index(manifest, tops, _index_type(manifest, options)), left_out=left_out)
 

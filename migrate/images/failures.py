@@ -1,7 +1,8 @@
 """How things fail: one table of classes, each with what it means, what to do, and whether waiting helps.
 
-skopeo's texts are from 1.9.3 to 1.22 (matched on the tail of the last fatal line, case-insensitively); HTTP answers
-follow the error codes of the OCI distribution specification 1.1.
+skopeo's texts are from 1.9.3 to 1.22, matched case-insensitively in the last fatal line, the names of images and
+hosts left out (one may be called "certificate"). HTTP answers follow the error codes of the OCI distribution
+specification 1.1.
 """
 
 import re
@@ -131,16 +132,18 @@ class Failure:
         return f"{MEANINGS[self.kind].meaning}: {self.words}" if self.words else MEANINGS[self.kind].meaning
 
 
+_OVER_LIMIT = r"exceeded quota|quota (?:has been |is )?exceeded|maximum .* usage|request entity too large"
+"""Kubernetes' ResourceQuota and LimitRange, Quay, proxies. A bare "quota" may be the name of an image."""
 _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
-    (r"unable to retrieve auth token: invalid username/password", FailureClass.LOGIN),
+    (r"repository name .* must be of the format", FailureClass.UNSUPPORTED),
     (r"invalid username/password", FailureClass.LOGIN),
     (r"loading trust policy|error loading trust policy", FailureClass.LOCAL),
     (r"getting username and password|reading json file", FailureClass.LOCAL),
     (r"unknown flag|invalid reference format|invalid source name|invalid destination name", FailureClass.LOCAL),
-    (r"no space left on device|too many open files|cannot allocate memory", FailureClass.LOCAL),
-    (r"manifest blob unknown|blob unknown", FailureClass.BLOB_UNKNOWN),
+    (r"no space left on device|too many open files|cannot allocate memory|failed to execute", FailureClass.LOCAL),
+    (r"blob unknown|fetching blob: .*\b404\b", FailureClass.BLOB_UNKNOWN),
     (r"manifest unknown|name unknown|status code from registry 404|statuscode: 404", FailureClass.NOT_FOUND),
-    (r"exceeded quota|statuscode: 413|request entity too large|maximum .* usage", FailureClass.TOO_LARGE),
+    (rf"{_OVER_LIMIT}|statuscode: 413", FailureClass.TOO_LARGE),
     (r"toomanyrequests|too many requests|status code from registry 429|statuscode: 429", FailureClass.RATE_LIMITED),
     (
         r"unauthorized|authentication required|access denied|\bdenied\b|forbidden|statuscode: 40[13]",
@@ -152,7 +155,7 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     ),
     (r"remote error: tls|tls: (?!handshake timeout)", FailureClass.TLS),
     (
-        r"digest did not match|digest mismatch|unexpected eof|invalid checksum|corrupt|gzip: invalid",
+        r"digest did not match|digest mismatch|invalid checksum|corrupt|gzip: invalid",
         FailureClass.CORRUPT,
     ),
     (r"context deadline exceeded|i/o timeout|handshake timeout|client.timeout", FailureClass.TIMEOUT),
@@ -163,12 +166,15 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
         r"|server misbehaving|use of closed network connection|temporary failure in name resolution",
         FailureClass.NETWORK,
     ),
-    (r"invalid character '<'|unsupported schema version|looking for beginning of value", FailureClass.INVALID),
+    (r"invalid character '<'|looking for beginning of value", FailureClass.INVALID),
     (
-        r"no image found in (manifest list|image index)|unsupported|unknown media type|cannot be converted",
+        r"no image found in (manifest list|image index)|unsupported|unknown media type|cannot be converted"
+        r"|must be converted|manifest invalid",
         FailureClass.UNSUPPORTED,
     ),
-    (r"manifest invalid", FailureClass.INVALID),
+)
+_NAMES = re.compile(
+    r"docker://\S+|https?://[^\s\"]+|\bmanifest \S+ (?:in|to) \S+|\b(?:in|to|registry) \S+[:/]\S*|\blookup \S+"
 )
 
 _HTTP_STATUS = {
@@ -183,8 +189,8 @@ _HTTP_STATUS = {
 
 def class_of_text(text: str) -> FailureClass:
     """The class of what skopeo said."""
-    lowered = text.lower()
-    return next((kind for pattern, kind in _SKOPEO_TEXTS if re.search(pattern, lowered)), FailureClass.UNKNOWN)
+    said = _NAMES.sub("", text.lower())
+    return next((kind for pattern, kind in _SKOPEO_TEXTS if re.search(pattern, said)), FailureClass.UNKNOWN)
 
 
 def class_of_status(status: int, words: str) -> FailureClass:
@@ -192,8 +198,10 @@ def class_of_status(status: int, words: str) -> FailureClass:
     lowered = words.lower()
     if "blob unknown" in lowered or "blob_unknown" in lowered:
         return FailureClass.BLOB_UNKNOWN
-    if "quota" in lowered or "maximum" in lowered:
+    if re.search(_OVER_LIMIT, lowered):
         return FailureClass.TOO_LARGE
+    if "manifest_invalid" in lowered or "manifest invalid" in lowered:
+        return FailureClass.UNSUPPORTED
     if "http request to an https server" in lowered:
         return FailureClass.TLS
     if status in _HTTP_STATUS:
@@ -201,10 +209,13 @@ def class_of_status(status: int, words: str) -> FailureClass:
     return FailureClass.UNAVAILABLE if status >= 500 else FailureClass.INVALID
 
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 
 
 def printable(text: str, limit: int = 500) -> str:
-    """Somebody else's words on one line: no control characters (a registry may send escape sequences), not endless."""
+    """Somebody else's words on one line, not endless.
+
+    Control characters (a registry may send escape sequences) and what no file or database can hold become spaces.
+    """
     clean = _UNPRINTABLE.sub(" ", text).strip()
     return clean if len(clean) <= limit else f"{clean[:limit]}..."

@@ -7,11 +7,15 @@ schema 1 and 2, as docker/distribution 2.8 documents them.
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
+
+from migrate.images.failures import printable
+from migrate.reference import valid_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -25,6 +29,9 @@ DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyj
 ACCEPTED = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, DOCKER_SCHEMA1_SIGNED, DOCKER_SCHEMA1)
 MAX_MANIFEST_BYTES = 4 * 2**20
 """What registries accept (OCI distribution specification 1.1, "Pushing Manifests")."""
+_MAX_BLOB_BYTES = 2**44
+"""No blob is that large; a size beyond it is a lie, and sums of such sizes would fit into no database."""
+_MAX_NESTING = 64
 
 _LAYERS = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -35,12 +42,27 @@ _LAYERS = {
     ),
     "application/vnd.docker.image.rootfs.foreign.diff.tar": "application/vnd.oci.image.layer.nondistributable.v1.tar",
 }
-_TO_OCI = {DOCKER_MANIFEST: OCI_MANIFEST, DOCKER_LIST: OCI_INDEX, DOCKER_CONFIG: OCI_CONFIG, **_LAYERS}
-_TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
+_MISNAMED_CONFIGS = ("application/octet-stream", "application/json", "text/html", "")
+"""Old dockers and registries gave these types to the configs of images; docker still takes them for images."""
 _EMPTY_LAYER = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
 """The gzipped empty tar that schema 1 puts where a step of the history changed no file."""
 
 TargetFormat = Literal["oci", "docker", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What one format calls a manifest, and how the other format's names of configs and layers become its own."""
+
+    manifest: str
+    configs: Mapping[str, str]
+    layers: Mapping[str, str]
+
+
+_NAMES = {
+    "oci": _Names(OCI_MANIFEST, dict.fromkeys((DOCKER_CONFIG, *_MISNAMED_CONFIGS), OCI_CONFIG), _LAYERS),
+    "docker": _Names(DOCKER_MANIFEST, {OCI_CONFIG: DOCKER_CONFIG}, {oci: docker for docker, oci in _LAYERS.items()}),
+}
 
 
 class Kind(StrEnum):
@@ -96,9 +118,9 @@ class ImageManifest:
             return Kind.INDEX
         if self.media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
             return Kind.SCHEMA1
-        if self.config.media_type in (OCI_CONFIG, DOCKER_CONFIG):
-            return Kind.IMAGE
-        return Kind.ARTIFACT
+        config = self.config.media_type
+        misnamed = self.media_type == DOCKER_MANIFEST and config in _MISNAMED_CONFIGS
+        return Kind.IMAGE if misnamed or config in (OCI_CONFIG, DOCKER_CONFIG) else Kind.ARTIFACT
 
     @property
     def config(self) -> Descriptor:
@@ -110,12 +132,14 @@ class ImageManifest:
         """Base first. Of schema 1: without the empty throw-away layers, sizes unknown."""
         if self.media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
             return tuple(_schema1_layers(self.document))
-        return tuple(_descriptor(layer) for layer in self.document.get("layers", ()))
+        return tuple(_descriptor(layer) for layer in _layer_entries(self.document))
 
     @property
     def children(self) -> tuple[Descriptor, ...]:
         """What an index names; empty for everything else."""
-        return tuple(_descriptor(child) for child in self.document.get("manifests", ()))
+        if self.media_type not in (OCI_INDEX, DOCKER_LIST):
+            return ()
+        return tuple(_descriptor(child) for child in self.document["manifests"] or ())
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -145,7 +169,6 @@ def parse_image_manifest(body: bytes, content_type: str) -> ImageManifest:
 
     Raises:
         NotAnImageManifestError: it is something else (a login page, an artifact of another kind, garbage).
-
     """
     document = _json_object(body)
     media_type = _media_type(document, content_type.partition(";")[0].strip())
@@ -159,14 +182,37 @@ def parse_image_manifest(body: bytes, content_type: str) -> ImageManifest:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         start = body[:200].lstrip().lower()
         what = "a web page (a login page or a proxy's?)" if start.startswith(b"<") else "not JSON"
         raise NotAnImageManifestError(f"{what} instead of an image manifest") from None
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or _too_deep(document, _MAX_NESTING):
         raise NotAnImageManifestError("JSON, but not an image manifest")
     return document
+
+
+def _finite(text: str) -> float:
+    """A JSON number; NaN, Infinity and 1e999 are none, though Python reads them."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _too_deep(value: Any, levels: int) -> bool:
+    """Whether values are nested deeper than that: writing them again would end in a RecursionError."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_too_deep(item, levels - 1) for item in inner)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _layer_entries(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The layers of a document; programs written in Go say null where there are none."""
+    return document.get("layers") or []
 
 
 def _media_type(document: dict[str, Any], content_type: str) -> str:
@@ -181,18 +227,24 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
         return OCI_INDEX
     if declared is None and "config" in document and "layers" in document:
         return OCI_MANIFEST
-    raise NotAnImageManifestError(f"not an image manifest (content type {content_type or 'missing'})")
+    raise NotAnImageManifestError(f"not an image manifest (content type {printable(content_type, 100) or 'missing'})")
 
 
 def _manifest_digest(document: dict[str, Any], body: bytes, media_type: str) -> str:
-    return sha256(_signed_payload(document, body) if media_type == DOCKER_SCHEMA1_SIGNED else body)
+    is_schema1 = media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED)
+    return sha256(_signed_payload(document, body) if is_schema1 else body)
 
 
 def _signed_payload(document: dict[str, Any], body: bytes) -> bytes:
-    """What a JWS in docker's "pretty" form signs: the body up to formatLength, and formatTail (libtrust)."""
+    """What a JWS in docker's "pretty" form signs: the body up to formatLength, and formatTail (libtrust).
+
+    The whole body where nothing is signed, or where something else is signed than what the body says.
+    """
     try:
-        protected = json.loads(_base64url(document["signatures"][0]["protected"]))
-        return body[: int(protected["formatLength"])] + _base64url(protected["formatTail"])
+        protected = _json_object(_base64url(document["signatures"][0]["protected"]))
+        payload = body[: int(protected["formatLength"])] + _base64url(protected["formatTail"])
+        unsigned = {key: value for key, value in document.items() if key != "signatures"}
+        return payload if _json_object(payload) == unsigned else body
     except (KeyError, IndexError, TypeError, ValueError):
         return body
 
@@ -202,28 +254,41 @@ def _base64url(text: str) -> bytes:
 
 
 def _descriptor(data: Mapping[str, Any]) -> Descriptor:
+    digest, size = data["digest"], data.get("size", -1)
+    if not valid_digest(digest) or not isinstance(size, int) or not -1 <= size <= _MAX_BLOB_BYTES:
+        raise ValueError(f"not a digest and a size: {digest}, {size}")
     return Descriptor(
-        str(data["mediaType"]),
-        str(data["digest"]),
-        int(data.get("size", -1)),
+        printable(data["mediaType"]),
+        digest,
+        size,
         platform_name(data.get("platform") or {}),
-        tuple(data.get("urls") or ()),
+        tuple(str(url) for url in data.get("urls") or ()),
     )
 
 
 def platform_name(platform: Mapping[str, Any]) -> str:
     """`linux/arm64/v8` of an OCI platform object; empty where it is missing or says unknown."""
-    parts = [str(platform.get(key) or "") for key in ("os", "architecture", "variant")]
+    parts = [printable(str(platform.get(key) or "")) for key in ("os", "architecture", "variant")]
     if not parts[0] or not parts[1] or "unknown" in parts[:2]:
         return ""
     return "/".join(part for part in parts if part)
 
 
 def _schema1_layers(document: dict[str, Any]) -> Iterator[Descriptor]:
-    histories = [json.loads(entry["v1Compatibility"]) for entry in document["history"]]
-    for layer, history in reversed(list(zip(document["fsLayers"], histories, strict=True))):
+    """Base first; the document has the newest first."""
+    for layer, history in reversed(list(zip(document["fsLayers"], _schema1_history(document), strict=True))):
         if not history.get("throwaway"):
-            yield Descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", str(layer["blobSum"]), -1)
+            gzipped = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+            yield _descriptor({"mediaType": gzipped, "digest": layer["blobSum"]})
+
+
+def _schema1_history(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configs of a schema 1 image and of all it was made from, newest first."""
+    return [_json_object(entry["v1Compatibility"].encode()) for entry in document["history"]]
+
+
+def _schema1_newest(document: dict[str, Any]) -> dict[str, Any]:
+    return next(iter(_schema1_history(document)), {})
 
 
 # --- conversion -------------------------------------------------------------------------------------------------
@@ -232,44 +297,36 @@ def _schema1_layers(document: dict[str, Any]) -> Iterator[Descriptor]:
 def convert(manifest: ImageManifest, target: TargetFormat) -> ImageManifest:
     """The same image in another format, by media type alone: config and layers stay as they are.
 
-    An image that has the format already, or `keep`, comes back byte for byte.
+    An image that has the format already, or `keep`, comes back byte for byte. One that mixes the names of both
+    formats gets those of the wanted one (skopeo 1.9.3 leaves them mixed).
 
     Raises:
-        CannotConvertError: schema 1, or a media type that the other format has no name for.
-
+        CannotConvertError: schema 1, an index (see make_index), or a media type that the other format has no name for.
     """
-    if manifest.kind is Kind.SCHEMA1:
-        raise CannotConvertError("Docker schema 1 has no config to keep")
-    wanted = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_LIST)}.get(target)
-    if wanted is None or manifest.media_type in wanted:
-        return _checked_layers(manifest)
-    names = _TO_OCI if target == "oci" else _TO_DOCKER
+    if manifest.kind in (Kind.SCHEMA1, Kind.INDEX):
+        raise CannotConvertError(f"{manifest.kind} is not converted by its media types")
+    if target == "keep":
+        return manifest
+    names = _NAMES[target]
+    renames = manifest.config.media_type in names.configs or any(x.media_type in names.layers for x in manifest.layers)
+    if manifest.media_type == names.manifest and not renames:
+        return manifest
     document = {
         "schemaVersion": 2,
-        "mediaType": names[manifest.media_type],
-        "config": _renamed(manifest.document["config"], names),
-        "layers": [_renamed(layer, names) for layer in manifest.document.get("layers", ())],
+        "mediaType": names.manifest,
+        "config": _renamed(manifest.document["config"], names.configs),
+        "layers": [_renamed(layer, names.layers) for layer in _layer_entries(manifest.document)],
     }
     if target == "oci" and manifest.document.get("annotations"):
         document["annotations"] = manifest.document["annotations"]
     return manifest_of(document)
 
 
-def _checked_layers(manifest: ImageManifest) -> ImageManifest:
-    """An image that needs no conversion; layers of the other family in it are left to skopeo, which mends them."""
-    own = _TO_DOCKER if manifest.media_type in (OCI_MANIFEST, OCI_INDEX) else _TO_OCI
-    foreign = _TO_OCI if own is _TO_DOCKER else _TO_DOCKER
-    mixed = [layer.media_type for layer in manifest.layers if layer.media_type in foreign]
-    if mixed:
-        raise CannotConvertError(f"its layers are of another format ({mixed[0]})")
-    return manifest
-
-
 def _renamed(descriptor: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     media_type = descriptor["mediaType"]
-    if media_type not in names:
-        raise CannotConvertError(f"the other format has no name for {media_type}")
-    return {**descriptor, "mediaType": names[media_type]}
+    if media_type not in names and media_type not in names.values():
+        raise CannotConvertError(f"the other format has no name for {printable(str(media_type))}")
+    return {**descriptor, "mediaType": names.get(media_type, media_type)}
 
 
 def make_index(source: ImageManifest, children: Mapping[str, ImageManifest], media_type: str) -> ImageManifest:
@@ -279,7 +336,6 @@ def make_index(source: ImageManifest, children: Mapping[str, ImageManifest], med
         source: the index as the source has it.
         children: source digest -> what stands at the target for it; others are left out.
         media_type: of the new index.
-
     """
     entries = []
     for entry in source.document["manifests"]:
@@ -299,7 +355,7 @@ def make_index(source: ImageManifest, children: Mapping[str, ImageManifest], med
 
 def manifest_of(document: dict[str, Any]) -> ImageManifest:
     """An image manifest of our own making: the same document always gives the same bytes."""
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    body = json.dumps(document, separators=(",", ":")).encode()
     return ImageManifest(document["mediaType"], sha256(body), body)
 
 
@@ -316,9 +372,8 @@ class Content:
     Attributes:
         config_digest: empty for schema 1, which has none.
         layers: digests, base first, without throw-away layers.
-        diff_ids: digests of the uncompressed layers; None for schema 1.
+        diff_ids: digests of the uncompressed layers; None for schema 1, and where there is not one for each layer.
         runtime: the config's fields that decide how a container runs, empty ones left out.
-
     """
 
     config_digest: str
@@ -332,18 +387,21 @@ def content_of(manifest: ImageManifest, config: bytes | None) -> Content:
 
     Raises:
         NotAnImageManifestError: the config is not JSON.
-
     """
     layers = tuple(layer.digest for layer in manifest.layers)
     if manifest.kind is Kind.SCHEMA1:
-        newest = json.loads(manifest.document["history"][0]["v1Compatibility"])
-        return Content("", layers, None, _runtime(newest.get("config") or {}))
+        return Content("", layers, None, _runtime(_schema1_newest(manifest.document)))
     document = _json_object(config or b"{}")
-    diff_ids = tuple((document.get("rootfs") or {}).get("diff_ids") or ())
-    return Content(manifest.config.digest, layers, diff_ids, _runtime(document.get("config") or {}))
+    return Content(manifest.config.digest, layers, _diff_ids(document, len(layers)), _runtime(document))
 
 
-def _runtime(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _diff_ids(document: Mapping[str, Any], layers: int) -> tuple[str, ...] | None:
+    found = _mapping(document.get("rootfs")).get("diff_ids")
+    return tuple(map(str, found)) if isinstance(found, list) and len(found) == layers else None
+
+
+def _runtime(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    config = _mapping(document.get("config"))
     return tuple((key, json.dumps(config[key], sort_keys=True)) for key in _RUNTIME if config.get(key))
 
 
@@ -377,12 +435,20 @@ def _list_difference(noun: str, source: tuple[str, ...], target: tuple[str, ...]
 
 def docker_only_fields(config: bytes) -> list[str]:
     """The fields of a config that skopeo's own conversion to OCI drops (seen with skopeo 1.9.3)."""
-    fields = _json_object(config).get("config") or {}
+    fields = _mapping(_config_document(config).get("config"))
     return [name for name in _DOCKER_ONLY if fields.get(name)]
 
 
 def created(manifest: ImageManifest, config: bytes | None) -> str:
     """When an image was made, RFC 3339; empty where nothing says it."""
-    if manifest.kind is Kind.SCHEMA1:
-        return str(json.loads(manifest.document["history"][0]["v1Compatibility"]).get("created") or "")
-    return str(_json_object(config or b"{}").get("created") or "")
+    is_schema1 = manifest.kind is Kind.SCHEMA1
+    document = _schema1_newest(manifest.document) if is_schema1 else _config_document(config)
+    return str(document.get("created") or "")
+
+
+def _config_document(config: bytes | None) -> dict[str, Any]:
+    """A config; empty where it cannot be read."""
+    try:
+        return _json_object(config or b"{}")
+    except NotAnImageManifestError:
+        return {}

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
-from migrate.images.failures import Failure
+from migrate.errors import LoginError
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import Content, ImageManifest, Kind, content_of, created
 from migrate.images.registry import Found, RegistryError
 from migrate.reference import Reference, Repository
@@ -111,4 +112,6 @@ def answers(executor: Executor, ask: Callable[[T], R], questions: Iterable[T]) -
             answered[question] = future.result()
         except RegistryError as error:
             failed[question] = error.failure
+        except LoginError as error:
+            failed[question] = Failure(FailureClass.LOGIN, error.what)
     return answered, failed

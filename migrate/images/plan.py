@@ -53,12 +53,8 @@ class Copy:
         return self.delivery.size if self.delivery else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What this tool put under a target tag before: memory, not truth."""
-
-    source_digest: str
-    target_digest: str
+Delivered = Mapping[str, str]
+"""What this tool put, or began to put, under a target tag: target digest -> the source digest that it was made of."""
 
 
 @dataclass(frozen=True)

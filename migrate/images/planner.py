@@ -72,7 +72,7 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
     different, failed = answers(executor, lambda target: _compared(look, present, unsure[target]), unsure)
     looked = [_refuse_unreadable(copy, failed) for copy in looked]
     decided = [
-        decide(copy, present[copy.target], scope.delivered.get(str(copy.target)), different.get(copy.target))
+        decide(copy, present[copy.target], scope.delivered.get(str(copy.target), {}), different.get(copy.target))
         if copy.action is Action.COPY
         else copy
         for copy in looked
@@ -309,8 +309,8 @@ def _needs_comparison(copy: Copy, present: Mapping[Reference, Found | None], sco
         return False
     if copy.delivery.top is not None:
         return copy.delivery.top.digest != found.digest
-    before = scope.delivered.get(str(copy.target))
-    return before != Delivered(copy.source.digest, found.digest) or bool(wrong_format(copy.options, found.media_type))
+    made_of = scope.delivered.get(str(copy.target), {}).get(found.digest)
+    return made_of != copy.source.digest or bool(wrong_format(copy.options, found.media_type))
 
 
 def _compared(look: Lookups, present: Mapping[Reference, Found | None], copy: Copy) -> tuple[str, ...]:
@@ -331,13 +331,13 @@ def wrong_format(options: ImageOptions, media_type: str) -> str:
     return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES[wanted[0]]}"
 
 
-def decide(copy: Copy, found: Found | None, before: Delivered | None, different: tuple[str, ...] | None) -> Copy:
+def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[str, ...] | None) -> Copy:
     """What happens to one wanted tag. Pure.
 
     Args:
         copy: resolved, with a delivery.
         found: what the target tag has now.
-        before: what an earlier run put there.
+        before: what earlier runs put there.
         different: how it differs from what is wanted; None where the digest told enough.
     """
     if found is None:
@@ -346,8 +346,8 @@ def decide(copy: Copy, found: Found | None, before: Delivered | None, different:
     if not different:
         same = "the target has it already" if different is None else "the target has the same content already"
         return replace(copy, action=Action.SKIP, reason=same)
-    if before and before.target_digest == found.digest:
-        moved = before.source_digest != copy.source.digest
+    if found.digest in before:
+        moved = before[found.digest] != copy.source.digest
         return replace(copy, reason="the source tag has moved since" if moved else "wanted in another form now")
     words = f"the target tag has content that was not put there by this tool ({'; '.join(different)})"
     if copy.options.on_conflict == "overwrite":

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from migrate.errors import MigrateError
 from migrate.images.failures import Failure, FailureClass, class_of_text, printable
@@ -27,9 +28,10 @@ _LOOK_SECONDS = 0.25
 _KILL_SECONDS = 5.0
 _STILL_BYTES = 1024
 """Less than this between two looks is housekeeping of skopeo's runtime, not progress."""
+_KEPT_STDERR_BYTES = 2**20
 _KEPT_ENVIRONMENT = re.compile(
-    r"(?i)(PATH|HOME|USER|LANG|LC_.*|TMPDIR|TZ|XDG_.*|(https?|all|no|ftp)_proxy|SSL_CERT_(FILE|DIR)"
-    r"|CONTAINERS_.*|GODEBUG|LD_LIBRARY_PATH)"
+    r"(?i)(PATH|HOME|USER|LANG|LC_[A-Z]+|TMPDIR|TZ|XDG_[A-Z]+_(HOME|DIRS?)|(https?|all|no|ftp)_proxy"
+    r"|SSL_CERT_(FILE|DIR)|CONTAINERS_[A-Z_]*CONF[A-Z_]*|GODEBUG|LD_LIBRARY_PATH)"
 )
 _POLICIES = (Path("~/.config/containers/policy.json"), Path("/etc/containers/policy.json"))
 
@@ -60,38 +62,60 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """When a run of skopeo is given up: seconds in all, seconds without a byte; and who may stop it."""
+    """When a run of skopeo is given up, and who may stop it. All times in seconds.
+
+    Attributes:
+        timeout: in all; skopeo is told too.
+        stalled: without a byte.
+        grace: more than `timeout`, for skopeo to say it itself.
+    """
 
     timeout: float = 7200.0
     stalled: float = 300.0
     stop: threading.Event = field(default_factory=threading.Event)
     on_bytes: Callable[[int], None] = lambda _: None
+    grace: float = 10.0
 
 
-def probe(program: str = "skopeo") -> Skopeo:
-    """Ask the installed skopeo what it is.
+def probe(program: str = "skopeo", patience: float = 30.0) -> Skopeo:
+    """Ask the installed skopeo what it is; each answer may take `patience` seconds.
 
     Raises:
         SkopeoMissingError: there is none, or it does not answer.
-
     """
     found = shutil.which(program)
     if not found:
         raise SkopeoMissingError(f"{program} is not installed (not on PATH)", _INSTALL)
     try:
-        version = _ask(found, "--version")
-        flags = frozenset(re.findall(r"--[a-z][a-z-]+", _ask(found, "copy", "--help")))
+        version = _ask(found, "--version", patience=patience)
+        flags = frozenset(re.findall(r"--[a-z][a-z-]+", _ask(found, "copy", "--help", patience=patience)))
     except (OSError, subprocess.SubprocessError) as error:
-        raise SkopeoMissingError(f"{found} does not run: {printable(str(error))}", _INSTALL) from None
+        raise SkopeoMissingError(f"{found} does not run: {_why(error)}", _INSTALL) from None
     if "--dest-authfile" not in flags:
         raise SkopeoMissingError(f"{found} is no skopeo that can be used ({printable(version)})", _INSTALL)
     policy = any(path.expanduser().exists() for path in _POLICIES)
-    return Skopeo(found, version.removeprefix("skopeo version").strip(), flags, policy, bool(shutil.which("setpriv")))
+    return Skopeo(found, version.removeprefix("skopeo version").strip(), flags, policy, _can_die_with_parent(patience))
 
 
-def _ask(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
-    return done.stdout
+def _ask(*argv: str, patience: float) -> str:
+    done = subprocess.run(argv, capture_output=True, timeout=patience, check=True, stdin=subprocess.DEVNULL)
+    return done.stdout.decode(errors="replace")
+
+
+def _why(error: OSError | subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"it ended with {error.returncode}: {printable(error.stderr.decode(errors='replace')) or 'no words'}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer within {error.timeout:g} s"
+    return printable(str(error))
+
+
+def _can_die_with_parent(patience: float) -> bool:
+    """Whether there is a setpriv (util-linux) that sets the signal; busybox has one that does not."""
+    try:
+        return "--pdeathsig" in _ask("setpriv", "--help", patience=patience)
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def carry_arguments(
@@ -153,7 +177,6 @@ def child_environment(environment: Mapping[str, str], data_home: Path) -> dict[s
     Args:
         environment: ours.
         data_home: where a skopeo that is not root's keeps its blob info cache.
-
     """
     kept = {key: value for key, value in environment.items() if _KEPT_ENVIRONMENT.fullmatch(key)}
     return {**kept, "XDG_DATA_HOME": str(data_home)}
@@ -166,8 +189,9 @@ def run(skopeo: Skopeo, argv: tuple[str, ...], environment: Mapping[str, str], w
     """
     if skopeo.can_die_with_parent:
         argv = ("setpriv", "--pdeathsig", "KILL", *argv)
-    with tempfile.TemporaryFile() as output:
+    with ExitStack() as stack:
         try:
+            output = stack.enter_context(tempfile.TemporaryFile())
             process = subprocess.Popen(
                 argv,
                 env=dict(environment),
@@ -180,8 +204,14 @@ def run(skopeo: Skopeo, argv: tuple[str, ...], environment: Mapping[str, str], w
             return Failure(FailureClass.LOCAL, f"{argv[0]} cannot be run: {error.strerror}")
         with _never_orphaned(process):
             given_up = _wait(process, watch)
-        output.seek(0)
-        return given_up or _failure(process.returncode, output.read(2**20).decode(errors="replace"))
+        return given_up or _failure(process.returncode, _end_of(output))
+
+
+def _end_of(output: IO[bytes]) -> str:
+    """The last of what skopeo said: the reason of a failure is in its last line."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _KEPT_STDERR_BYTES))
+    return output.read().decode(errors="replace")
 
 
 @contextmanager
@@ -231,7 +261,7 @@ def _wait(process: subprocess.Popen[bytes], watch: Watch) -> Failure | None:
 def _reason_to_stop(watch: Watch, running: float, still: float) -> Failure | None:
     if watch.stop.is_set():
         return Failure(FailureClass.INTERRUPTED, "")
-    if running > watch.timeout + 10:
+    if running > watch.timeout + watch.grace:
         return Failure(FailureClass.TIMEOUT, f"skopeo was stopped after {running:.0f} s")
     if still > watch.stalled:
         return Failure(FailureClass.STALLED, f"skopeo moved no byte for {still:.0f} s and was stopped")
@@ -253,5 +283,5 @@ def _failure(returncode: int, stderr: str) -> Failure | None:
     if returncode < 0:
         return Failure(FailureClass.UNKNOWN, f"skopeo was ended by signal {-returncode} (out of memory?)")
     found = [quoted or bare for quoted, bare in _FATAL.findall(stderr)]
-    words = printable((found[-1] if found else stderr).replace('\\"', '"'))
+    words = printable(re.sub(r"\\([nt])", " ", found[-1] if found else stderr[-2000:]).replace('\\"', '"'))
     return Failure(class_of_text(words), words or f"skopeo ended with {returncode} and said nothing")
