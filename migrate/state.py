@@ -264,6 +264,11 @@ class State:
                 found[target] = ours
         return found
 
+    def damaged(self) -> dict[str, str]:
+        """What verify last found wrong, by target; only where something else than equal or missing was found."""
+        query = "select target, verdict_words from copies where verdict = 'different'"
+        return dict(self._db.execute(query).fetchall())
+
     def blobs(self) -> dict[str, set[str]]:
         """Blob digest -> target repositories (paths) that were seen to have it."""
         found: dict[str, set[str]] = {}

@@ -3,7 +3,7 @@
 import sqlite3
 
 from conftest import Ends
-from registrylab.client import LabClient
+from registrylab.client import LabClient, missing_from
 from registrylab.images import make_image, make_index, make_layer
 
 LAYER = make_layer("one", 30_000)
@@ -57,6 +57,18 @@ def test_a_blob_that_is_gone_or_cut_is_found(ends: Ends, source: LabClient, targ
     ran = ends.run("verify", manifest)
     assert ran.code == 3
     assert "is missing" in ran.out
+
+
+def test_what_did_not_verify_is_mended_by_the_next_copy(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1", "2")
+    algorithm, _, value = LAYER.digest.partition(":")
+    (ends.target.storage / f"docker/registry/v2/blobs/{algorithm}/{value[:2]}/{value}/data").unlink()
+    assert ends.run("verify", manifest).code == 3
+    assert "verify found: blob" in ends.run("plan", manifest).out
+    assert ends.run("copy", manifest).code == 0
+    assert missing_from(target, "a/b", "1") == []
+    assert ends.run("verify", manifest).code == 0
+    assert "nothing to do" in ends.run("copy", manifest).out
 
 
 def test_deep_finds_a_flipped_byte(ends: Ends, source: LabClient, target: LabClient) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -87,10 +87,10 @@ class Session:
         """Ask the registries, each question once."""
         return Lookups(self.registry, known)
 
-    def scope(self, delivered: dict[str, Delivered]) -> Scope:
+    def scope(self, delivered: Mapping[str, Delivered], damaged: Mapping[str, str]) -> Scope:
         """What a plan is made for."""
         limit = self.manifest.file.platform.target.limits.image_size
-        return Scope(self.manifest.file.target.registry, delivered, limit or 0)
+        return Scope(self.manifest.file.target.registry, delivered, damaged, limit or 0)
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the login, before anything else.

@@ -59,7 +59,7 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
     source = run.session.lookups(run.state.image_manifest)
     target = run.session.lookups(lambda _: None)
     with questions() as executor:
-        wanted = resolve(run.session.requests(), run.session.scope({}), source, executor)
+        wanted = resolve(run.session.requests(), run.session.scope({}, {}), source, executor)
         verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
     run.state.record_verified(verified)
     return verified

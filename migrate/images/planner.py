@@ -7,7 +7,7 @@ of earlier runs only saves questions.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from migrate.images.compare import Place, target_differences
@@ -48,11 +48,13 @@ class Scope:
     Attributes:
         target: host of the target registry.
         delivered: what earlier runs put under target tags, by `str(target)`.
+        damaged: what `verify` last found wrong with target tags, by `str(target)`.
         max_image_size: bytes that the target takes at most; 0 for no limit.
     """
 
     target: str
-    delivered: Mapping[str, Delivered]
+    delivered: Mapping[str, Delivered] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
     max_image_size: int = 0
 
 
@@ -77,7 +79,8 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         else copy
         for copy in looked
     ]
-    return Plan(tuple(mark_links(decided)), look.read)
+    mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
+    return Plan(tuple(mark_links(mended)), look.read)
 
 
 # --- from entries to source images ------------------------------------------------------------------------------
@@ -355,6 +358,14 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     if copy.options.on_conflict == "skip":
         return replace(copy, action=Action.SKIP, reason=f"left as it is, as `onConflict` says: {words}")
     return replace(copy, action=Action.CONFLICT, reason=words, failure=FailureClass.CONFLICT)
+
+
+def mend(copy: Copy, damage: str) -> Copy:
+    """A tag that looks right and did not verify is brought again: registries can lose what a manifest names. Pure."""
+    top = copy.delivery.top if copy.delivery else None
+    if copy.action is Action.SKIP and damage and top is not None and top.digest == copy.present:
+        return replace(copy, action=Action.COPY, reason=f"verify found: {damage}")
+    return copy
 
 
 def mark_links(copies: Sequence[Copy]) -> list[Copy]:
