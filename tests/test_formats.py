@@ -14,6 +14,7 @@ from registrylab.images import make_artifact, make_image, make_layer
 from registrylab.images import make_index as make_lab_index
 from registrylab.registry import registry
 
+from migrate.images.content import Content, content_of, created, differences, docker_only_fields
 from migrate.images.formats import (
     DOCKER_CONFIG,
     DOCKER_LIST,
@@ -24,16 +25,11 @@ from migrate.images.formats import (
     OCI_INDEX,
     OCI_MANIFEST,
     CannotConvertError,
-    Content,
     ImageManifest,
     Kind,
     NotAnImageManifestError,
     TargetFormat,
-    content_of,
     convert,
-    created,
-    differences,
-    docker_only_fields,
     make_index,
     manifest_of,
     parse_image_manifest,

@@ -3,16 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from migrate.images.content import Content, differences
 from migrate.images.delivery import Delivery, Part
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import (
-    Content,
-    Descriptor,
-    ImageManifest,
-    Kind,
-    NotAnImageManifestError,
-    differences,
-)
+from migrate.images.formats import Descriptor, ImageManifest, Kind, NotAnImageManifestError
 from migrate.images.lookups import Lookups
 from migrate.images.registry import RegistryError
 from migrate.reference import Repository

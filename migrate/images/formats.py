@@ -1,4 +1,4 @@
-"""Image manifests as bytes and as values: read them, convert them by media type, compare what they hold. Pure.
+"""Image manifests as bytes and as values: read them, convert them by media type. Pure.
 
 Sources: OCI image specification 1.1 (manifest.md, image-index.md, config.md); Docker image manifest version 2
 schema 1 and 2, as docker/distribution 2.8 documents them.
@@ -44,8 +44,6 @@ _LAYERS = {
 }
 _MISNAMED_CONFIGS = ("application/octet-stream", "application/json", "text/html", "")
 """Old dockers and registries gave these types to the configs of images; docker still takes them for images."""
-_EMPTY_LAYER = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
-"""The gzipped empty tar that schema 1 puts where a step of the history changed no file."""
 
 TargetFormat = Literal["oci", "docker", "keep"]
 
@@ -109,7 +107,7 @@ class ImageManifest:
     @cached_property
     def document(self) -> dict[str, Any]:
         """The parsed body."""
-        return _json_object(self.body)
+        return json_object(self.body)
 
     @property
     def kind(self) -> Kind:
@@ -170,7 +168,7 @@ def parse_image_manifest(body: bytes, content_type: str) -> ImageManifest:
     Raises:
         NotAnImageManifestError: it is something else (a login page, an artifact of another kind, garbage).
     """
-    document = _json_object(body)
+    document = json_object(body)
     media_type = _media_type(document, content_type.partition(";")[0].strip())
     manifest = ImageManifest(media_type, _manifest_digest(document, body, media_type), body)
     try:
@@ -180,7 +178,12 @@ def parse_image_manifest(body: bytes, content_type: str) -> ImageManifest:
     return manifest
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a registry's JSON object.
+
+    Raises:
+        NotAnImageManifestError: it is something else.
+    """
     try:
         document = json.loads(body, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
@@ -206,7 +209,8 @@ def _too_deep(value: Any, levels: int) -> bool:
     return levels == 0 or any(_too_deep(item, levels - 1) for item in inner)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping; else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -241,10 +245,10 @@ def _signed_payload(document: dict[str, Any], body: bytes) -> bytes:
     The whole body where nothing is signed, or where something else is signed than what the body says.
     """
     try:
-        protected = _json_object(_base64url(document["signatures"][0]["protected"]))
+        protected = json_object(_base64url(document["signatures"][0]["protected"]))
         payload = body[: int(protected["formatLength"])] + _base64url(protected["formatTail"])
         unsigned = {key: value for key, value in document.items() if key != "signatures"}
-        return payload if _json_object(payload) == unsigned else body
+        return payload if json_object(payload) == unsigned else body
     except (KeyError, IndexError, TypeError, ValueError):
         return body
 
@@ -284,10 +288,11 @@ def _schema1_layers(document: dict[str, Any]) -> Iterator[Descriptor]:
 
 def _schema1_history(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The configs of a schema 1 image and of all it was made from, newest first."""
-    return [_json_object(entry["v1Compatibility"].encode()) for entry in document["history"]]
+    return [json_object(entry["v1Compatibility"].encode()) for entry in document["history"]]
 
 
-def _schema1_newest(document: dict[str, Any]) -> dict[str, Any]:
+def schema1_newest(document: dict[str, Any]) -> dict[str, Any]:
+    """The newest entry of a schema 1 history, which is the image's config."""
     return next(iter(_schema1_history(document)), {})
 
 
@@ -357,98 +362,3 @@ def manifest_of(document: dict[str, Any]) -> ImageManifest:
     """An image manifest of our own making: the same document always gives the same bytes."""
     body = json.dumps(document, separators=(",", ":")).encode()
     return ImageManifest(document["mediaType"], sha256(body), body)
-
-
-# --- comparison -------------------------------------------------------------------------------------------------
-
-_RUNTIME = ("Env", "Entrypoint", "Cmd", "User", "WorkingDir", "Labels", "ExposedPorts", "Volumes")
-_DOCKER_ONLY = ("OnBuild", "Healthcheck", "Shell")
-
-
-@dataclass(frozen=True)
-class Content:
-    """What an image is, whatever its format: the basis of "equal across conversion".
-
-    Attributes:
-        config_digest: empty for schema 1, which has none.
-        layers: digests, base first, without throw-away layers.
-        diff_ids: digests of the uncompressed layers; None for schema 1, and where there is not one for each layer.
-        runtime: the config's fields that decide how a container runs, empty ones left out.
-    """
-
-    config_digest: str
-    layers: tuple[str, ...]
-    diff_ids: tuple[str, ...] | None
-    runtime: tuple[tuple[str, str], ...]
-
-
-def content_of(manifest: ImageManifest, config: bytes | None) -> Content:
-    """What an image holds; `config` is its config blob (not needed for schema 1).
-
-    Raises:
-        NotAnImageManifestError: the config is not JSON.
-    """
-    layers = tuple(layer.digest for layer in manifest.layers)
-    if manifest.kind is Kind.SCHEMA1:
-        return Content("", layers, None, _runtime(_schema1_newest(manifest.document)))
-    document = _json_object(config or b"{}")
-    return Content(manifest.config.digest, layers, _diff_ids(document, len(layers)), _runtime(document))
-
-
-def _diff_ids(document: Mapping[str, Any], layers: int) -> tuple[str, ...] | None:
-    found = _mapping(document.get("rootfs")).get("diff_ids")
-    return tuple(map(str, found)) if isinstance(found, list) and len(found) == layers else None
-
-
-def _runtime(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    config = _mapping(document.get("config"))
-    return tuple((key, json.dumps(config[key], sort_keys=True)) for key in _RUNTIME if config.get(key))
-
-
-def differences(source: Content, target: Content) -> list[str]:
-    """What tells two images apart, in words; empty where they hold the same."""
-    same_layers = source.layers == target.layers
-    if source.config_digest and source.config_digest == target.config_digest and same_layers:
-        return []
-    found = []
-    if source.diff_ids is not None and target.diff_ids is not None:
-        if source.diff_ids != target.diff_ids:
-            found.append(_list_difference("layers", source.diff_ids, target.diff_ids))
-    elif _solid(source.layers) != _solid(target.layers):
-        found.append(_list_difference("layers", _solid(source.layers), _solid(target.layers)))
-    mine, theirs = dict(source.runtime), dict(target.runtime)
-    found += [f"{key} differs" for key in _RUNTIME if mine.get(key) != theirs.get(key)]
-    return found
-
-
-def _solid(layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Without empty layers: of those, conversions of schema 1 keep some and drop some."""
-    return tuple(digest for digest in layers if digest != _EMPTY_LAYER)
-
-
-def _list_difference(noun: str, source: tuple[str, ...], target: tuple[str, ...]) -> str:
-    if len(source) != len(target):
-        return f"{noun} differ ({len(source)} at the source, {len(target)} at the target)"
-    first = next(i for i, pair in enumerate(zip(source, target, strict=True)) if pair[0] != pair[1])
-    return f"{noun} differ (from the {first + 1}. of {len(source)} on)"
-
-
-def docker_only_fields(config: bytes) -> list[str]:
-    """The fields of a config that skopeo's own conversion to OCI drops (seen with skopeo 1.9.3)."""
-    fields = _mapping(_config_document(config).get("config"))
-    return [name for name in _DOCKER_ONLY if fields.get(name)]
-
-
-def created(manifest: ImageManifest, config: bytes | None) -> str:
-    """When an image was made, RFC 3339; empty where nothing says it."""
-    is_schema1 = manifest.kind is Kind.SCHEMA1
-    document = _schema1_newest(manifest.document) if is_schema1 else _config_document(config)
-    return str(document.get("created") or "")
-
-
-def _config_document(config: bytes | None) -> dict[str, Any]:
-    """A config; empty where it cannot be read."""
-    try:
-        return _json_object(config or b"{}")
-    except NotAnImageManifestError:
-        return {}

@@ -5,8 +5,9 @@ from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
 from migrate.errors import LoginError
+from migrate.images.content import Content, content_of, created
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import Content, ImageManifest, Kind, content_of, created
+from migrate.images.formats import ImageManifest, Kind
 from migrate.images.registry import Found, RegistryError
 from migrate.reference import Reference, Repository
 

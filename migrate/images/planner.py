@@ -11,17 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from migrate.images.compare import Place, target_differences
+from migrate.images.content import docker_only_fields
 from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import (
-    DOCKER_LIST,
-    DOCKER_MANIFEST,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    ImageManifest,
-    Kind,
-    docker_only_fields,
-)
+from migrate.images.formats import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ImageManifest, Kind
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.registry import Found, RegistryError

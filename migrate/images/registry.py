@@ -52,9 +52,22 @@ class Registry:
         self.host = connection.host
         self.login = login
         self._transport = Transport(connection, login, connections, timeout)
-        self.ping = self._transport.ping
-        self.refuses_login = self._transport.refuses_login
-        self.close = self._transport.close
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._transport.close()
+
+    def ping(self) -> None:
+        """Ask whether this is a registry and whether it takes the login.
+
+        Raises:
+            RegistryError: out of reach, no registry, or the login is refused.
+        """
+        self._transport.ping()
+
+    def refuses_login(self) -> bool:
+        """Whether the login itself is refused, and not only what was asked with it."""
+        return self._transport.refuses_login()
 
     def catalog(self) -> Iterator[str]:
         """All repositories, where the registry tells them to this login."""
