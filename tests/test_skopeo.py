@@ -37,7 +37,7 @@ from migrate.reference import Reference, Repository
 DIGEST = f"sha256:{'1' * 64}"
 SOURCE = Repository("docker-registry.rahti.csc.fi", "shop/web")
 TARGET = Repository("image-registry.apps.2.rahti.csc.fi", "shop-2/web")
-FLAGS = frozenset({"--dest-authfile"})
+FLAGS = frozenset({"--quiet", "--remove-signatures", "--format", "--all"})
 
 
 def fake(folder: Path, script: str, name: str = "skopeo") -> Path:
@@ -465,3 +465,9 @@ def test_a_ctrl_c_on_the_terminal_does_not_reach_it(orphan: tuple["subprocess.Po
     parent, pid = orphan
     assert os.getpgid(pid) == pid
     assert os.getpgid(parent.pid) != pid
+
+
+def test_flags_that_this_skopeo_lacks_are_left_out() -> None:
+    image, access = Reference(SOURCE, "1.4"), Access(Path("a.json"))
+    argv = carry_arguments(Skopeo("skopeo", "0.9", frozenset()), image, image, access, access, 1)
+    assert argv[:5] == ("skopeo", "--command-timeout", "1s", "copy", "--src-authfile")

@@ -22,6 +22,9 @@ from migrate.images.failures import Failure, FailureClass, class_of_text, printa
 from migrate.reference import Reference
 
 _INSTALL = "install it: apt-get install skopeo (or your system's package)"
+_NEEDED = {"--src-authfile", "--dest-authfile", "--src-cert-dir", "--dest-cert-dir", "--format", "--all"}
+_WHERE_KNOWN = ("--quiet", "--remove-signatures")
+"""Passed where this skopeo has them: an unknown flag would fail every copy."""
 _FORMATS = {"oci": "oci", "docker": "v2s2"}
 _FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"|^(?:FATA|ERRO)\[\d+\] (.*)$', re.MULTILINE)
 _LOOK_SECONDS = 0.25
@@ -91,7 +94,7 @@ def probe(program: str = "skopeo", patience: float = 30.0) -> Skopeo:
         flags = frozenset(re.findall(r"--[a-z][a-z-]+", _ask(found, "copy", "--help", patience=patience)))
     except (OSError, subprocess.SubprocessError) as error:
         raise SkopeoMissingError(f"{found} does not run: {_why(error)}", _INSTALL) from None
-    if "--dest-authfile" not in flags:
+    if not flags >= _NEEDED:
         raise SkopeoMissingError(f"{found} is no skopeo that can be used ({printable(version)})", _INSTALL)
     policy = any(path.expanduser().exists() for path in _POLICIES)
     return Skopeo(found, version.removeprefix("skopeo version").strip(), flags, policy, _can_die_with_parent(patience))
@@ -147,7 +150,8 @@ def convert_arguments(
 
 def _copy(skopeo: Skopeo, timeout: float) -> tuple[str, ...]:
     policy = () if skopeo.has_policy else ("--insecure-policy",)
-    return (skopeo.program, *policy, "--command-timeout", f"{timeout:.0f}s", "copy", "--quiet", "--remove-signatures")
+    known = (flag for flag in _WHERE_KNOWN if flag in skopeo.flags)
+    return (skopeo.program, *policy, "--command-timeout", f"{timeout:.0f}s", "copy", *known)
 
 
 def _sides(source: Access, target: Access) -> tuple[str, ...]:
