@@ -24,7 +24,7 @@ _EXIT_CODES = """\
 | 2 | wrong usage or wrong manifest; nothing was attempted |
 | 3 | finished, but something failed, conflicts, is refused or does not verify: see what is printed, mend, run again |
 | 4 | a login is missing, refused or expired |
-| 5 | stopped at a limit that was asked for; run again |
+| 5 | stopped at a limit that was asked for; run again (no option asks for one yet) |
 | 130 | interrupted (Ctrl-C, SIGTERM); the state is good; run again |
 """
 
@@ -55,7 +55,7 @@ def failures() -> str:
         "# When a copy fails",
         "",
         "Every failure has a class; the state, the reports and `--format json` name it. Made from the table in",
-        "`migrate/images/failures.py`; `make docs` writes it anew. *Tried again*: by the same run, up to five times,",
+        "`migrate/images/failures.py`; `make docs` writes it anew. *Tried again*: by the same run, five tries in all,",
         "after growing and random waits, or as long as the registry asks to wait.",
         "",
         "| class | what it means | what to do | tried again |",

@@ -129,7 +129,9 @@ def test_content_of_others_is_not_overwritten_unless_told(ends: Ends, source: La
     assert "onConflict" in ran.out
     assert target.images()["a/b:1"] == theirs
     skip = ends.manifest("images: [a/b]\ndefaults: {onConflict: skip}", "skip.yaml")
-    assert ends.run("copy", skip).code == 0
+    skipped = ends.run("copy", skip)
+    assert skipped.code == 0
+    assert "1 of these left as they are with other content" in skipped.out
     assert target.images()["a/b:1"] == theirs
     overwrite = ends.manifest("images: [{from: a/b, onConflict: overwrite}]", "overwrite.yaml")
     assert ends.run("copy", overwrite).code == 0

@@ -90,7 +90,8 @@ def test_no_login_where_one_is_needed_is_exit_code_4(ends: Ends) -> None:
     manifest = write(ends, plain(ends.source), plain(ends.target))
     ran = ends.run("plan", manifest)
     assert ran.code == 4
-    assert "auth files of podman and docker" in ran.err
+    assert "wants a login, and none was found in the auth files of podman and docker" in ran.err
+    assert f"podman login {ends.source.host}" in ran.err
 
 
 def test_a_missing_variable_is_named(ends: Ends) -> None:
@@ -199,3 +200,15 @@ def test_a_login_that_ends_in_the_middle_stops_the_run_with_everything_kept(
         ran = ends.run("run", manifest, ANN="another")
         assert ran.code == 0, ran.text
         assert "8 equal" in ran.out
+
+
+def test_both_ends_may_be_one_registry_with_one_login(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    side = plain(ends.source, RAHTI1)
+    images = "[{from: 'a/b:1', to: 'c/b:1'}]"
+    for target in (side, plain(ends.source)):
+        ran = ends.run("run", write(ends, side, target, images, f"m{len(target)}.yaml"))
+        assert ran.code == 0, ran.text
+    two = ends.run("plan", write(ends, side, plain(ends.source, ANN), images, "two.yaml"))
+    assert two.code == 2
+    assert "source and target are one registry, and it has two logins" in two.err

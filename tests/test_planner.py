@@ -232,3 +232,15 @@ def test_a_plan_is_complete_lawful_and_ends(
     again = world.plan(body)
     assert again.count(Action.COPY) == again.count(Action.LINK) == 0
     assert again.count(Action.CONFLICT) == plan.count(Action.CONFLICT)
+
+
+def test_bytes_to_move_are_those_that_the_target_lacks(world: World) -> None:
+    world.source.push("a/b", "1", image(0, 1))
+    world.carry_out(world.plan("images: [a]"))
+    world.source.push("a/b", "2", image(0, 1, 2))
+    plan = world.plan("images: [a]")
+    new = plan.copies[1].delivery
+    assert new
+    known = {blob.digest for copy in plan.copies[:1] if copy.delivery for blob in copy.delivery.blobs}
+    assert plan.unique_bytes == sum(blob.size for blob in new.blobs if blob.digest not in known)
+    assert plan.total_bytes == new.size

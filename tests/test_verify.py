@@ -42,6 +42,9 @@ def test_other_content_under_a_tag_is_said_with_what_differs(ends: Ends, source:
     assert ran.code == 3
     assert "Cmd differs" in ran.out
     assert "Env" not in ran.out
+    seen = ends.run("status", manifest)
+    assert seen.code == 3
+    assert "different  a/b:1: Cmd differs" in seen.out
 
 
 def test_a_blob_that_is_gone_or_cut_is_found(ends: Ends, source: LabClient, target: LabClient) -> None:

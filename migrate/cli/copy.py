@@ -72,10 +72,11 @@ class Run:
     private: Path
     options: tuple[str, ...] = ()
     program: skopeo.Skopeo | None = None
+    name: str = "copy"
 
-    def command(self, name: str) -> str:
-        """What to type for another command on the same manifest, with the options that were given here."""
-        return shlex.join(["rahti-migrate", name, str(self.session.manifest.path), *self.options])
+    def command(self, name: str = "") -> str:
+        """What to type for this or another command on the same manifest, with the options that were given here."""
+        return shlex.join(["rahti-migrate", name or self.name, str(self.session.manifest.path), *self.options])
 
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
@@ -91,6 +92,7 @@ class Outcome:
     seconds: float
     failures: frozenset[FailureClass]
     stopped: bool
+    kept: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -116,7 +118,7 @@ def open_run(manifest: Path, state: Path | None, project: str, command: str) -> 
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
             options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]
-            yield Run(session, opened, private, tuple(options), program)
+            yield Run(session, opened, private, tuple(options), program, command)
 
 
 def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
@@ -143,7 +145,7 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
                 _count(counts, event)
                 if FailureClass.LOGIN in failures and _login_has_ended(run.session):
                     stop.soon.set()
-    return Outcome(counts, sent, time.monotonic() - started, frozenset(failures), stop.soon.is_set())
+    return Outcome(counts, sent, time.monotonic() - started, frozenset(failures), stop.soon.is_set(), plan.kept)
 
 
 def _login_has_ended(session: Session) -> bool:
@@ -256,19 +258,21 @@ def _summary(outcome: Outcome) -> str:
     order = ("done", "skipped", "failed", "conflict", "refused", "left")
     if not +outcome.counts:
         return "nothing to do: the manifest names no images"
-    if set(+outcome.counts) == {"skipped"}:
+    if set(+outcome.counts) == {"skipped"} and not outcome.kept:
         return f"nothing to do: {count(outcome.counts['skipped'], 'tag')} at the target already"
-    words = {"skipped": "there already or left as it is", "left": "left to do", "conflict": "in conflict"}
+    words = {"skipped": "there already", "left": "left to do", "conflict": "in conflict"}
     parts = [f"{outcome.counts[name]:,} {words.get(name, name)}" for name in order if outcome.counts[name]]
+    if outcome.kept:
+        parts.append(f"{outcome.kept:,} of these left as they are with other content (onConflict: skip)")
     return f"{', '.join(parts) or 'nothing to do'}; {format_size(outcome.sent)} in {format_duration(outcome.seconds)}"
 
 
 def _next_step(run: Run, outcome: Outcome) -> list[str]:
     if outcome.exit_code == ExitCode.OK:
-        return [f"Next: {run.command('verify')}"]
+        return [f"Next: {run.command('verify')}"] if run.name == "copy" else []
     if outcome.exit_code == ExitCode.INTERRUPTED:
-        return [f"Stopped; what is done is recorded. To go on: {run.command('copy')}"]
-    return [f"Mend what is named above, then run again: {run.command('copy')}"]
+        return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
+    return [f"See to what is named above, then run again: {run.command()}"]
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:

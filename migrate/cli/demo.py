@@ -72,9 +72,9 @@ def _show(folder: Path, source: LabRegistry, target: LabRegistry) -> int:
     result(
         [
             "",
-            f"Everything of {source.host} is on {target.host}, as OCI, confirmed. Both are stopped and removed now.",
-            f"The manifest: {manifest}",
-            f"The state:    {folder / 'demo.db'} (SQLite; state/README.md has queries worth knowing)",
+            f"Everything of {source.host} is on {target.host}, as OCI, confirmed. Both registries are gone now.",
+            f"What is left to look at: the manifest {manifest}, and the state {folder / 'demo.db'} (SQLite), with",
+            f"  rahti-migrate {shlex.join(['status', str(manifest), *state])}",
         ]
     )
     return ExitCode.OK

@@ -16,6 +16,7 @@ from migrate.cli import copy, demo, plan, run, schema, status, verify
 from migrate.cli.interrupt import STOP_SIGNALS
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
+from migrate.manifest import ManifestError
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ def _exit_code() -> int:
     except _StoppedError:
         say("stopped; the state is good: run again to go on")
         return ExitCode.INTERRUPTED
+    except ManifestError as error:
+        say(str(error))
+        return error.exit_code
     except MigrateError as error:
         say(f"rahti-migrate: {error}")
         return error.exit_code

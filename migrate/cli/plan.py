@@ -59,8 +59,7 @@ def _memory(stack: ExitStack, path: Path, manifest: Path) -> State | None:
 def planned(session: Session, memory: State | None, executor: Executor) -> Plan:
     """The plan of a session's entries, with what a state remembers."""
     look = session.lookups(memory.image_manifest if memory else lambda _: None)
-    scope = session.scope(*(memory.delivered(), memory.damaged()) if memory else ({}, {}))
-    return make_plan(session.requests(), scope, look, executor)
+    return make_plan(session.requests(), session.scope(memory), look, executor)
 
 
 def plan_exit_code(made: Plan) -> int:

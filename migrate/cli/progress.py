@@ -20,6 +20,7 @@ from migrate.quantities import format_duration, format_size
 
 _PLAIN_SECONDS = 30.0
 _NAME_WIDTH = 44
+_SHOWN_RETRIES = 10
 
 
 class Show(Protocol):
@@ -37,7 +38,7 @@ class Tally:
 
     def __init__(self, tags: int, size: int) -> None:
         self.tags, self.size = tags, size
-        self.done = self.failed = self.sent = 0
+        self.done = self.failed = self.sent = self.retries = 0
         self.started = time.monotonic()
         self._under_way: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -70,6 +71,8 @@ class Tally:
         left = self._seconds_left(moved, seconds)
         if left is not None:
             parts.append(f"{format_duration(left)} left")
+        if self.retries:
+            parts.append(f"{self.retries:,} tried again")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
         return ", ".join(parts)
@@ -91,7 +94,7 @@ class _Plain:
 
     def event(self, event: Event) -> None:
         self._tally.event(event)
-        for words in _troubles(event):
+        for words in _troubles(event, self._tally):
             say(words)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PLAIN_SECONDS
@@ -125,7 +128,7 @@ class _Live:
             task = self._workers.pop(event.result.job.number, None)
             if task is not None:
                 self._progress.remove_task(task)
-        for words in _troubles(event):
+        for words in _troubles(event, self._tally):
             self._progress.console.print(escape(words), highlight=False)
         self._progress.update(self._whole, completed=self._tally.done, words=self._tally.line())
 
@@ -165,11 +168,16 @@ def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
             yield _Live(tally, bars)
 
 
-def _troubles(event: Event) -> list[str]:
-    if isinstance(event, Retrying):
-        wait = format_duration(max(event.at - time.time(), 0))
-        return [f"again in {wait}: {words}" for words in _failures(event.result)]
-    return _failures(event.result) if isinstance(event, Finished) else []
+def _troubles(event: Event, tally: Tally) -> list[str]:
+    """What went wrong, a line each; of the tries that are repeated only the first: an outage is not a thousand news."""
+    if not isinstance(event, Retrying):
+        return _failures(event.result) if isinstance(event, Finished) else []
+    tally.retries += len(event.result.results)
+    if tally.retries > _SHOWN_RETRIES + len(event.result.results):
+        return []
+    wait = format_duration(max(event.at - time.time(), 0))
+    lines = [f"again in {wait}: {words}" for words in _failures(event.result)]
+    return lines if tally.retries <= _SHOWN_RETRIES else [*lines, "more is tried again, and not shown one by one"]
 
 
 def _failures(result: JobResult) -> list[str]:

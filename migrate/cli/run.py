@@ -18,6 +18,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.verify import verify_exit_code, verify_images
 from migrate.errors import ExitCode
+from migrate.images.plan import Action
 from migrate.manifest import Manifest
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_lines
@@ -43,7 +44,7 @@ def run(
             say_outcome(opened, outcome, as_json=as_json)
             opened.ended(outcome.exit_code, outcome.counts)
             return outcome.exit_code
-        verified = verify_images(opened, deep=False)
+        verified = [item for item in verify_images(opened, deep=False) if item.copy.action is not Action.REFUSED]
         code = max(outcome.exit_code, verify_exit_code(verified))
         opened.ended(code, outcome.counts + Counter(str(item.verdict) for item in verified))
         if as_json:
@@ -51,8 +52,8 @@ def run(
                 json_line({"event": "verified", **item})
             json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
         else:
+            result([*verify_lines(verified), ""])
             say_outcome(opened, outcome, as_json=False)
-            result(verify_lines(verified))
         _say_what_is_left(opened.session.manifest)
     return code
 

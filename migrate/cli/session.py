@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.images.lookups import Lookups
-from migrate.images.plan import Delivered
 from migrate.images.planner import Scope
 from migrate.images.registry import Connection, Registry, RegistryError
 from migrate.images.skopeo import Access
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
+from migrate.state import State
 
 QUESTIONS_AT_A_TIME = 16
 
@@ -50,9 +50,10 @@ class Session:
             return self._registries[host]
 
     def side(self, host: str) -> Side | None:
-        """What the manifest says of a host; None for outside sources. The target wins where both are one."""
+        """What the manifest says of a host; None for outside sources. Where both sides are one, that with a login."""
         file = self.manifest.file
-        return next((side for side in (file.target, file.source) if side.registry == host), None)
+        sides = [side for side in (file.target, file.source) if side.registry == host]
+        return next((side for side in sides if side.login), sides[0] if sides else None)
 
     def connection(self, host: str) -> Connection:
         """How a host is reached."""
@@ -87,10 +88,13 @@ class Session:
         """Ask the registries, each question once."""
         return Lookups(self.registry, known)
 
-    def scope(self, delivered: Mapping[str, Delivered], damaged: Mapping[str, str]) -> Scope:
-        """What a plan is made for."""
-        limit = self.manifest.file.platform.target.limits.image_size
-        return Scope(self.manifest.file.target.registry, delivered, damaged, limit or 0)
+    def scope(self, memory: State | None) -> Scope:
+        """What a plan is made for, with what a state remembers."""
+        limit = self.manifest.file.platform.target.limits.image_size or 0
+        host = self.manifest.file.target.registry
+        if memory is None:
+            return Scope(host, max_image_size=limit)
+        return Scope(host, memory.delivered(), memory.damaged(), frozenset(memory.blobs()), limit)
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the login, before anything else.
@@ -115,6 +119,9 @@ def _check_end(name: str, registry: Registry) -> None:
         registry.ping()
     except RegistryError as error:
         words = f"the {name} registry {registry.host}: {error.failure}"
+        if error.failure.kind is FailureClass.LOGIN and registry.login.credential() is None:
+            words = f"the {name} registry {registry.host} wants a login, and none was found in {registry.login.origin}"
+            raise LoginError(words, f"podman login {registry.host}, or say `{name}.login` in the manifest") from None
         if error.failure.kind is FailureClass.LOGIN:
             origin = f"the login comes from {registry.login.origin}"
             raise LoginError(words, f"{origin}; log in again or mend `{name}.login`, then run again") from None

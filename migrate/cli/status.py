@@ -14,6 +14,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import state_path
 from migrate.errors import ExitCode
+from migrate.images.verify import Verdict
 from migrate.lock import holder
 from migrate.report.documents import status_document
 from migrate.report.text import status_lines
@@ -28,7 +29,7 @@ def status(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say where things stand now, also while another process copies; asks no registry.
+    """Say where things stand now, also while another process copies; asks no registry. Exit code 3: not all is well.
 
     Example: rahti-migrate status my-app.yaml
     """
@@ -46,5 +47,8 @@ def status(
 
 def _exit_code(copies: list[dict[str, Any]]) -> int:
     """0 where all is done, 3 where something is left or needs a person."""
-    left = any(row["status"] in (*_TROUBLES, "waiting", "running") for row in copies)
+    left = any(
+        row["status"] in (*_TROUBLES, "waiting", "running") or row["verdict"] not in (None, Verdict.EQUAL)
+        for row in copies
+    )
     return ExitCode.INCOMPLETE if left else ExitCode.OK

@@ -50,6 +50,8 @@ def verify(
         json_document(verification_document(verified))
     else:
         result(verify_lines(verified))
+        if code:
+            result([f"To bring what is missing or damaged: {run.command('copy')}"])
     return code
 
 
@@ -59,7 +61,7 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
     source = run.session.lookups(run.state.image_manifest)
     target = run.session.lookups(lambda _: None)
     with questions() as executor:
-        wanted = resolve(run.session.requests(), run.session.scope({}, {}), source, executor)
+        wanted = resolve(run.session.requests(), run.session.scope(None), source, executor)
         verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
     run.state.record_verified(verified)
     return verified

@@ -28,6 +28,7 @@ class FailureClass(StrEnum):
     INVALID = "invalid"
     UNSUPPORTED = "unsupported"
     CONFLICT = "conflict"
+    CLASH = "clash"
     NOT_CONFIRMED = "not-confirmed"
     LOCAL = "local"
     INTERRUPTED = "interrupted"
@@ -98,6 +99,9 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "somebody else put something under the target tag",
         "look at it; `onConflict: overwrite` or `skip` on this image decides",
         False,
+    ),
+    FailureClass.CLASH: Meaning(
+        "two images of the manifest want the same target tag", "rename one of them with `to`; then run again", False
     ),
     FailureClass.NOT_CONFIRMED: Meaning(
         "the target does not give back what was put there", "run again; if it stays, tell the target's operator", True

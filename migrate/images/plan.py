@@ -30,7 +30,7 @@ class Copy:
         target: with a tag; without one where a whole entry could not be looked up.
         action: what is done.
         reason: why, in words.
-        failure: the class, for REFUSED.
+        failure: the class, for REFUSED and CONFLICT, and for SKIP where `onConflict: skip` leaves other content.
         present: the digest that the target tag had when it was looked up; empty for none.
         warnings: what is lost or changes.
         delivery: what is to stand at the target; None where that is not known.
@@ -59,10 +59,14 @@ Delivered = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """Every wanted tag with what happens to it, in the manifest's order, and the image manifests that were read."""
+    """Every wanted tag with what happens to it, in the manifest's order, and the image manifests that were read.
+
+    `at_target` are digests of blobs that the target registry was seen to have.
+    """
 
     copies: tuple[Copy, ...]
     image_manifests: Mapping[str, ImageManifest] = field(default_factory=dict)
+    at_target: frozenset[str] = frozenset()
 
     def count(self, action: Action) -> int:
         """How many tags have this action."""
@@ -75,9 +79,22 @@ class Plan:
 
     @property
     def unique_bytes(self) -> int:
-        """Bytes of the distinct blobs among what is copied: what must cross at most."""
-        copied = (copy for copy in self.copies if copy.action is Action.COPY and copy.delivery)
-        return sum({b.digest: max(b.size, 0) for copy in copied if copy.delivery for b in copy.delivery.blobs}.values())
+        """Bytes of the distinct blobs that the target lacks: what must cross, as far as sizes are known."""
+        there = self.at_target.union(*(_blobs(copy) for copy in self.copies if copy.action is Action.SKIP))
+        missing = {
+            digest: size for copy in self._moving() for digest, size in _blobs(copy).items() if digest not in there
+        }
+        return sum(missing.values())
+
+    @property
+    def unknown_sizes(self) -> int:
+        """How many images to copy do not tell their size (Docker schema 1)."""
+        return sum(copy.action is Action.COPY and copy.size == 0 for copy in self.copies)
+
+    @property
+    def kept(self) -> int:
+        """How many target tags are left as they are although they hold something else."""
+        return sum(copy.action is Action.SKIP and copy.failure is not None for copy in self.copies)
 
     @property
     def needs_attention(self) -> bool:
@@ -86,3 +103,10 @@ class Plan:
 
     def _moving(self) -> list[Copy]:
         return [copy for copy in self.copies if copy.action in (Action.COPY, Action.LINK)]
+
+
+def _blobs(copy: Copy) -> dict[str, int]:
+    """Bytes of an image's blobs by digest; 0 where they are not known. None of one that is not at the target."""
+    if copy.delivery is None or (copy.action is Action.SKIP and copy.failure is not None):
+        return {}
+    return {blob.digest: max(blob.size, 0) for blob in copy.delivery.blobs}

@@ -42,12 +42,14 @@ class Scope:
         target: host of the target registry.
         delivered: what earlier runs put under target tags, by `str(target)`.
         damaged: what `verify` last found wrong with target tags, by `str(target)`.
+        at_target: digests of blobs that the target registry was seen to have.
         max_image_size: bytes that the target takes at most; 0 for no limit.
     """
 
     target: str
     delivered: Mapping[str, Delivered] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
+    at_target: frozenset[str] = frozenset()
     max_image_size: int = 0
 
 
@@ -73,7 +75,7 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         for copy in looked
     ]
     mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
-    return Plan(tuple(mark_links(mended)), look.read)
+    return Plan(tuple(mark_links(mended)), look.read, scope.at_target)
 
 
 # --- from entries to source images ------------------------------------------------------------------------------
@@ -198,8 +200,7 @@ def refuse_clashes(copies: Sequence[Copy]) -> list[Copy]:
 
 def _clash(copy: Copy, sources: set[Reference]) -> Copy:
     others = ", ".join(sorted(source.short for source in sources if source != copy.source))
-    words = f"{others} would go to {copy.target.short} too: rename one with `to`"
-    return _refused(copy, Failure(FailureClass.CONFLICT, words))
+    return _refused(copy, Failure(FailureClass.CLASH, f"{others} would go to {copy.target.short} too"))
 
 
 def _find_source(look: Lookups, source: Reference) -> Found:
@@ -349,7 +350,8 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     if copy.options.on_conflict == "overwrite":
         return replace(copy, reason=f"overwritten, as `onConflict` says: {words}")
     if copy.options.on_conflict == "skip":
-        return replace(copy, action=Action.SKIP, reason=f"left as it is, as `onConflict` says: {words}")
+        reason = f"left as it is, as `onConflict` says: {words}"
+        return replace(copy, action=Action.SKIP, reason=reason, failure=FailureClass.CONFLICT)
     return replace(copy, action=Action.CONFLICT, reason=words, failure=FailureClass.CONFLICT)
 
 
@@ -369,7 +371,9 @@ def mark_links(copies: Sequence[Copy]) -> list[Copy]:
         top = copy.delivery.top if copy.delivery else None
         key = (copy.target.repository, top.digest if top else f"{copy.source.digest} {copy.options}")
         if copy.action is Action.COPY and key in there:
-            copy = replace(copy, action=Action.LINK, reason=f"{copy.reason}; one more tag of an image that is there")
+            copy = replace(
+                copy, action=Action.LINK, reason=f"{copy.reason}; one more tag of an image that is there or is copied"
+            )
         elif copy.action is Action.COPY:
             there.add(key)
         marked.append(copy)

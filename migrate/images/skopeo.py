@@ -3,6 +3,7 @@
 Seen with skopeo 1.9.3 (Debian 12); flags that it lacks are found by asking the program that is installed.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from typing import IO
 from migrate.errors import MigrateError
 from migrate.images.failures import Failure, FailureClass, class_of_text, printable
 from migrate.reference import Reference
+
+log = logging.getLogger(__name__)
 
 _INSTALL = "install it: apt-get install skopeo (or your system's package)"
 _NEEDED = {"--src-authfile", "--dest-authfile", "--src-cert-dir", "--dest-cert-dir", "--format", "--all"}
@@ -191,6 +194,7 @@ def run(skopeo: Skopeo, argv: tuple[str, ...], environment: Mapping[str, str], w
 
     It runs in a process group of its own, so that Ctrl-C reaches us alone, and dies with us even by kill -9.
     """
+    log.debug("%s", " ".join(argv))
     if skopeo.can_die_with_parent:
         argv = ("setpriv", "--pdeathsig", "KILL", *argv)
     with ExitStack() as stack:

@@ -289,7 +289,7 @@ def _error_words(answer: httpx.Response) -> str:
     status = f"HTTP {answer.status_code} {answer.reason_phrase}"
     try:
         first: Any = json.loads(answer.content)["errors"][0]
-        words = " ".join(str(part) for part in (first.get("code"), first.get("message"), first.get("detail")) if part)
+        words = " ".join(part for part in map(first.get, ("code", "message", "detail")) if isinstance(part, str))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             return status

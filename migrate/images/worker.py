@@ -3,6 +3,7 @@
 "skopeo carries, we finish": a tag appears only when everything it names is there. Touches no database.
 """
 
+import logging
 import os
 import threading
 import time
@@ -24,6 +25,8 @@ from migrate.images.planner import wrong_format
 from migrate.images.registry import Registry, RegistryError
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.reference import Reference, Repository
+
+log = logging.getLogger(__name__)
 
 
 class CopyFailedError(Exception):
@@ -145,7 +148,9 @@ def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
 def _carry(bench: Bench, job: Job, part: Part) -> int:
     """Bring one image's blobs to the target repository; the bytes that had to be sent."""
     missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob)]
+    absent = len(missing)
     missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
+    log.info("%s: %d blobs mounted, %d to send", job.name, absent - len(missing), len(missing))
     if not missing:
         return 0
     source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
@@ -223,6 +228,7 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
         _read_back(bench, copy.target, top)
     except (CopyFailedError, RegistryError) as error:
         return _result(job, copy, error.failure, started)
+    log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
     return replace(done, target_digest=top.digest, target_media_type=top.media_type)
 

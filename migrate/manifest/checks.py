@@ -38,10 +38,20 @@ def all_findings(data: dict[str, Any]) -> Iterator[Finding]:
     yield from _something_to_do(data)
     for side in ("source", "target"):
         yield from _side(side, _mapping(data, side))
+    yield from _one_registry(data)
     yield from _images(data)
     for index, access in _mappings(data, "access"):
         yield from _access(("access", index), access)
     yield from _workloads(data)
+
+
+def _one_registry(data: dict[str, Any]) -> Iterator[Finding]:
+    """One registry has one login: which of two would speak for a repository is nowhere said."""
+    ends = requests.Ends.of(data)
+    logins = [_mapping(data, side).get("login") for side in ("source", "target")]
+    if ends.source == ends.target and all(logins) and logins[0] != logins[1]:
+        words = "source and target are one registry, and it has two logins: keep one that may pull and push"
+        yield ("target", "login"), f"target.login: {words}"
 
 
 def _mapping(data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
     """A plan as a table: a line a tag, or a line a repository where there are many; what needs a person in full."""
     grouped = len(plan.copies) > LONG_PLAN and not full
     yield from _by_repository(plan.copies) if grouped else _by_tag(plan.copies)
+    if grouped:
+        yield "(--format json lists every tag)"
     troubled = [c for c in plan.copies if c.action in (Action.CONFLICT, Action.REFUSED)]
     if grouped and troubled:
         yield ""
@@ -90,8 +92,9 @@ def plan_summary(plan: Plan) -> str:
     parts = [f"{plan.count(action):,} {words[action]}" for action in Action if plan.count(action)]
     unique, total = plan.unique_bytes, plan.total_bytes
     sizes = f"; {format_size(unique)} to move" if total else ""
-    shared = f" (of {format_size(total)}: {format_size(total - unique)} are shared)" if total > unique else ""
-    return f"{count(len(plan.copies), 'tag')}: {', '.join(parts) or 'nothing to do'}{sizes}{shared}"
+    shared = f" (of {format_size(total)}: {format_size(total - unique)} are shared or there)" if total > unique else ""
+    unknown = f", and {count(plan.unknown_sizes, 'image')} of unknown size" if plan.unknown_sizes else ""
+    return f"{count(len(plan.copies), 'tag')}: {', '.join(parts) or 'nothing to do'}{sizes}{shared}{unknown}"
 
 
 def verify_lines(verified: Sequence[Verified]) -> Iterator[str]:
@@ -140,7 +143,7 @@ def status_lines(
     yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
     if last_run:
         yield f"last run: {last_run['command']}, begun {last_run['started_at']}{_ending(last_run, writer)}"
-    counts = Counter(row["status"] for row in copies)
+    counts = Counter(_status(row, writer) for row in copies)
     yield f"tags: {', '.join(f'{number:,} {status}' for status, number in sorted(counts.items())) or 'none yet'}"
     verdicts = Counter(row["verdict"] for row in copies if row["verdict"])
     if verdicts:
@@ -149,6 +152,16 @@ def status_lines(
     if troubled:
         yield ""
         yield from failure_lines(troubled)
+    unequal = [row for row in copies if row["verdict"] and row["verdict"] != Verdict.EQUAL]
+    if unequal:
+        yield ""
+        yield "What verify found (copy brings again what is damaged or missing):"
+        yield from _shortened([f"  {row['verdict']}  {_name(row)}: {row['verdict_words']}" for row in unequal])
+
+
+def _status(row: Mapping[str, Any], writer: str | None) -> str:
+    """A row's status; what runs while nobody is at work was cut off."""
+    return "cut off" if row["status"] == "running" and not writer else str(row["status"])
 
 
 def _ending(run: Mapping[str, Any], writer: str | None) -> str:
