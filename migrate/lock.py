@@ -43,6 +43,7 @@ class Holder:
 
 
 def _lock_path(state: Path) -> Path:
+    state = state.resolve()
     return state.with_name(f"{state.name}.lock")
 
 

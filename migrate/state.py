@@ -21,7 +21,7 @@ from sqlite_utils.migrations import Migrations
 from migrate import __version__
 from migrate.errors import StateError, UsageError
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import ImageManifest
+from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.images.verify import Verified
@@ -86,6 +86,7 @@ def m001_first(db: sqlite_utils.Database) -> None:
 
 KNOWN_MIGRATIONS = frozenset({"m001_first"})
 
+UNWANTED = "no longer wanted"
 WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
 _PLANNED_STATUS = {
     Action.COPY: WAITING,
@@ -252,7 +253,13 @@ class State:
         """An image manifest that was read before, by digest."""
         query = "select media_type, body from image_manifests where digest = ?"
         row = self._db.execute(query, [digest]).fetchone()
-        return ImageManifest(row[0], digest, bytes(row[1])) if row else None
+        if row is None:
+            return None
+        try:
+            manifest = parse_image_manifest(bytes(row[1]), row[0])
+        except NotAnImageManifestError:
+            return None
+        return manifest if manifest.digest == digest else None
 
     def delivered(self) -> dict[str, Delivered]:
         """What this tool put under target tags, by target; what it began to put before a kill may be there too."""
@@ -297,10 +304,19 @@ class State:
             row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts)}
             self._db.table("runs").update(self.run_id, row)
 
-    def record_plan(self, plan: Plan) -> None:
-        """Keep what is wanted and what was read; what earlier runs did stays."""
+    def record_plan(self, plan: Plan, project: str = "") -> None:
+        """Keep what is wanted and what was read; what earlier runs did stays.
+
+        What was open or failed and is not in this plan (of `project`, where it was made for one) is nobody's trouble
+        any more.
+        """
         put = self._put()
         with self._writing():
+            self._db.execute(
+                "update copies set status = ?, verdict = null where status not in (?, ?)"
+                " and ? in ('', source_project, target_project)",
+                [UNWANTED, DONE, SKIPPED, project],
+            )
             rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.table("image_manifests").insert_all(

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,25 @@ def test_output_can_be_piped_into_a_program_that_stops_reading(ends: Ends, sourc
     assert "BrokenPipe" not in err
 
 
+@pytest.mark.parametrize("closed", ["2>/dev/full", ">/dev/full", ">&- 2>&-", "2>&1 | head -1"])
+def test_a_copy_goes_on_where_nobody_can_read_it(ends: Ends, source: LabClient, target: LabClient, closed: str) -> None:
+    for number in range(3):
+        source.push(f"a/app{number}", IMAGE, "1")
+    manifest = ends.manifest("images: [a]")
+    command = f"{sys.executable} -m migrate copy {manifest} {closed}"
+    subprocess.run(["bash", "-c", command], cwd=ends.folder, env=ends.environment(), timeout=60, check=False)
+    assert len(target.images()) == 3
+
+
+def test_nohup_is_respected(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    copy = f"{sys.executable} -m migrate copy {ends.manifest('images: [a]')}"
+    command = f"trap '' HUP; {copy} & sleep 0.9; kill -HUP $!; wait $!"
+    done = subprocess.run(["bash", "-c", command], cwd=ends.folder, env=ends.environment(), timeout=60, check=False)
+    assert done.returncode == 0
+    assert set(target.images()) == {"a/b:1"}
+
+
 def test_control_characters_of_a_registry_never_reach_the_terminal(ends: Ends, source: LabClient) -> None:
     ran = ends.run("copy", ends.manifest("images: ['a/b:1']"))
     assert "\x1b" not in ran.text
@@ -184,7 +204,7 @@ def test_on_a_terminal_there_are_live_bars(ends: Ends, source: LabClient) -> Non
     if not shutil.which("script"):
         pytest.skip("script(1) is not installed")
     source.push("a/b", IMAGE, "1")
-    command = f"{shutil.which('env')} {os.sys.executable} -m migrate copy {ends.manifest('images: [a]')}"  # type: ignore[attr-defined]
+    command = f"{shutil.which('env')} {sys.executable} -m migrate copy {ends.manifest('images: [a]')}"
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], cwd=ends.folder, env=ends.environment(TERM="xterm"),
         capture_output=True, text=True, timeout=60, check=False,

@@ -317,6 +317,78 @@ def test_the_state_maps_old_digests_to_new_ones(ends: Ends, source: LabClient, t
     assert row.fetchone() == (old, target.images()["a/web:1"], "done")
 
 
+def test_the_same_layers_for_another_architecture_are_not_the_same(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    source.push("a/b", small("one"), "1")
+    target.push("a/b", small("one", family="oci", architecture="s390x"), "1")
+    ran = ends.run("plan", ends.manifest("images: [a]"))
+    assert ran.code == 3
+    assert "architecture differs" in ran.out
+
+
+def test_the_same_config_over_other_layers_is_not_the_same(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", small("one"), "1")
+    stored = document(source, "a/b", "1")
+    config = stored["config"]["digest"]  # type: ignore[index]
+    layers = [BASE, make_layer("other", 5_000)]
+    forged = make_image(layers, family="oci")
+    body = json.loads(forged.body)
+    body["config"] = {**body["config"], "digest": config, "size": len(source.blob("a/b", config))}
+    blobs = {**{layer.digest: layer.data for layer in layers}, config: source.blob("a/b", config)}
+    target.push("a/b", Image(OCI_MANIFEST, json.dumps(body).encode(), blobs), "1")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("plan", manifest).code == 3
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "layers differ, although the config is the same" in ran.out
+
+
+def test_keep_means_the_sources_format(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", small("one"), "1")
+    assert ends.run("copy", ends.manifest("images: [a]")).code == 0
+    ran = ends.run("plan", ends.manifest("images: [a]\ndefaults: {format: keep}", "keep.yaml"))
+    assert ran.code == 3
+    assert "it is OCI, not Docker schema 2" in ran.out
+
+
+def test_a_part_is_checked_for_clashes_with_the_whole(ends: Ends, source: LabClient, target: LabClient) -> None:
+    for project in ("a", "b"):
+        source.push(f"{project}/app", small(project), "1")
+    manifest = ends.manifest("images: [a, b]\nprojects: {a: t, b: t}")
+    for project in ("a", "b"):
+        ran = ends.run("copy", manifest, "--project", project)
+        assert ran.code == 3
+        assert "want the same target tag" in ran.out
+    assert target.images() == {}
+
+
+def test_a_damaged_memory_never_puts_a_wrong_image(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", small("one"), "1")
+    source.push("a/b", small("two"), "2")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    good = target.images()
+    with sqlite3.connect(ends.folder / "state/m.db") as db:
+        bodies = dict(db.execute("select digest, body from image_manifests").fetchall())
+        one, two = sorted(bodies)
+        db.execute("update image_manifests set body = ? where digest = ?", [bodies[two], one])
+    source.push("a/b", small("one"), "3")
+    ran = ends.run("run", manifest)
+    assert ran.code == 0, ran.text
+    assert target.images() == {**good, "a/b:3": good["a/b:1"]}
+
+
+def test_trouble_that_is_not_wanted_any_more_is_forgotten(ends: Ends, source: LabClient) -> None:
+    manifest = ends.manifest("images: [a/app]")
+    assert ends.run("copy", manifest).code == 3
+    source.push("a/app", small("one"), "1")
+    assert ends.run("copy", manifest).code == 0
+    seen = ends.run("status", manifest)
+    assert seen.code == 0, seen.text
+    assert "1 done, 1 no longer wanted" in seen.out
+
+
 def test_run_plans_copies_and_verifies(ends: Ends, source: LabClient, target: LabClient) -> None:
     source.push("a/web", small("one"), "1")
     ran = ends.run("run", ends.manifest("images: [a]"))

@@ -217,3 +217,8 @@ def test_foreign_words_become_one_line_of_limited_length_that_can_be_stored(text
     assert len(clean.splitlines()) <= 1
     assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in clean)
     clean.encode()
+
+
+def test_queries_of_addresses_are_cut_off_because_they_hold_signatures() -> None:
+    words = printable('Get "https://store.example.org/b/x?X-Amz-Signature=secret&y=1": EOF, see http://h/p?q=1')
+    assert words == 'Get "https://store.example.org/b/x?...": EOF, see http://h/p?...'

@@ -209,3 +209,21 @@ def test_largest_first_and_tags_of_one_image_together() -> None:
     tags = [Copy(**{**copy("x", ["a"]).__dict__, "target": Reference(Repository("new", "p/x"), t)}) for t in "12"]
     made = jobs_of(Plan((*tags, copy("y", ["b", "c"]), copy("z", ["d"], Action.SKIP))))
     assert [[c.target.short for c in job.copies] for job in made] == [["p/y:1"], ["p/x:1", "p/x:2"]]
+
+
+def test_what_never_ends_is_left_alone_after_the_grace() -> None:
+    stop, released = Stop(grace=0.1), threading.Event()
+
+    def perform(job: Job) -> JobResult:
+        stop.soon.set()
+        released.wait(30)
+        return result(job)
+
+    pool = ThreadPoolExecutor(1)
+    began = time.monotonic()
+    events = list(run_jobs(jobs([["a"], ["b"]]), perform, pool, 1, stop, QUICK))
+    assert time.monotonic() - began < 10
+    assert stop.now.is_set()
+    assert [type(event).__name__ for event in events] == ["Started"]
+    released.set()
+    pool.shutdown()

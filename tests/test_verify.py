@@ -98,6 +98,10 @@ def test_a_child_that_an_index_lost_is_found(ends: Ends, source: LabClient, targ
     ran = ends.run("verify", manifest)
     assert ran.code == 3
     assert "a/multi:1" in ran.out
+    assert "its part sha256:" in ran.out
+    assert ends.run("copy", manifest).code == 0
+    assert missing_from(target, "a/multi", "1") == []
+    assert ends.run("verify", manifest).code == 0
 
 
 def test_a_source_that_is_gone_is_not_called_equal(ends: Ends, source: LabClient) -> None:

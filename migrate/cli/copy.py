@@ -127,7 +127,7 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     say("looking at both registries ...")
     with questions() as executor:
         plan = planned(run.session, run.state, executor)
-    run.state.record_plan(plan)
+    run.state.record_plan(plan, run.session.project)
     say(plan_summary(plan))
     if as_json:
         _print_plan(plan)
@@ -176,10 +176,8 @@ def _events(run: Run, plan: Plan, jobs: int, stop: Stop, *, quiet: bool) -> Iter
     workers = jobs or _jobs_of_manifest(run.session)
     todo = jobs_of(plan)
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
-    with (
-        progress(plan, tags, quiet=quiet) as show,
-        ThreadPoolExecutor(workers, thread_name_prefix="copy") as pool,
-    ):
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
+    with progress(plan, tags, quiet=quiet) as show:
         known = run.state.blobs()
         bench = _bench(run, stop, known)
         bench.on_bytes = show.moved
@@ -189,7 +187,9 @@ def _events(run: Run, plan: Plan, jobs: int, stop: Stop, *, quiet: bool) -> Iter
                 show.event(event)
                 yield event
         finally:
+            interrupted = stop.soon.is_set()
             stop.now.set()
+            pool.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def _jobs_of_manifest(session: Session) -> int:

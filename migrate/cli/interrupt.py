@@ -4,13 +4,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from migrate.errors import ExitCode
 from migrate.images.transfer import Stop
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask to stop; not those that somebody told to be ignored (nohup)."""
+    wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in wishes if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
         stop.soon.set()
         _say(f"{signal.Signals(number).name}: running copies may end for {stop.grace:.0f} s; once more to stop now")
 
-    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
         yield stop
     finally:
@@ -40,4 +44,5 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
 
 def _say(words: str) -> None:
     """Safe inside a signal handler: print() may be interrupted in the middle of itself."""
-    os.write(sys.stderr.fileno(), f"\n{words}\n".encode())
+    with suppress(OSError, AttributeError, ValueError):
+        os.write(sys.stderr.fileno(), f"\n{words}\n".encode())

@@ -13,7 +13,7 @@ import typer
 
 from migrate import __version__
 from migrate.cli import copy, demo, plan, run, schema, status, verify
-from migrate.cli.interrupt import STOP_SIGNALS
+from migrate.cli.interrupt import stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
 from migrate.manifest import ManifestError
@@ -62,7 +62,8 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that docs/cli.md promises."""
-    for number in STOP_SIGNALS:
+    _open_closed_streams()
+    for number in stop_signals():
         signal.signal(number, _stop)
     code = _exit_code()
     if code == ExitCode.INTERRUPTED:
@@ -72,11 +73,22 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_closed_streams() -> None:
+    """Where somebody closed stdout or stderr (`>&-`), the next file opened would take its number, and our words."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 class _StoppedError(BaseException):
     """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure."""
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
     raise _StoppedError
 
 

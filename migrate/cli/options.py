@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,8 +47,10 @@ def set_up_logging(verbose: int) -> None:
 
 
 def say(words: str = "") -> None:
-    """Progress, warnings and headings: to stderr."""
-    print(words, file=sys.stderr, flush=True)
+    """Progress, warnings and headings: to stderr; where nobody can read them the work goes on."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(words, file=sys.stderr, flush=True)
 
 
 def result(lines: Iterable[str]) -> None:
@@ -66,9 +69,13 @@ def json_document(document: Mapping[str, Any]) -> None:
 
 
 def _out(text: str) -> None:
-    """Print; where nobody reads any more (`rahti-migrate plan x.yaml | head`) the work goes on in silence."""
+    """Print; where nobody can read any more (`rahti-migrate plan x.yaml | head`, a full disk) the work goes on."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            say(f"rahti-migrate: the output cannot be written: {error.strerror}")

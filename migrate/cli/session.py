@@ -68,7 +68,7 @@ class Session:
         return login_of(side.login if side else None, host, self.manifest.path.parent)
 
     def requests(self) -> tuple[ImageRequest, ...]:
-        """The entries that are wanted: all, or one project's.
+        """The entries to look at: all; or one project's, and those that meet them at a target project.
 
         Raises:
             UsageError: the manifest has no entry of that project.
@@ -82,7 +82,8 @@ class Session:
             raise UsageError(
                 f"--project {self.project}: no image of the manifest is in it", f"it has {', '.join(known)}"
             )
-        return chosen
+        targets = {_target_project(request) for request in chosen}
+        return tuple(request for request in images if _target_project(request) in targets)
 
     def lookups(self, known: Callable[[str], ImageManifest | None]) -> Lookups:
         """Ask the registries, each question once."""
@@ -93,8 +94,8 @@ class Session:
         limit = self.manifest.file.platform.target.limits.image_size or 0
         host = self.manifest.file.target.registry
         if memory is None:
-            return Scope(host, max_image_size=limit)
-        return Scope(host, memory.delivered(), memory.damaged(), frozenset(memory.blobs()), limit)
+            return Scope(host, project=self.project, max_image_size=limit)
+        return Scope(host, memory.delivered(), memory.damaged(), frozenset(memory.blobs()), self.project, limit)
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the login, before anything else.
@@ -111,7 +112,11 @@ class Session:
 
 
 def _projects(request: ImageRequest) -> set[str]:
-    return {request.source.repository.project, request.target_path.partition("/")[0]}
+    return {request.source.repository.project, _target_project(request)}
+
+
+def _target_project(request: ImageRequest) -> str:
+    return request.target_path.partition("/")[0]
 
 
 def _check_end(name: str, registry: Registry) -> None:
@@ -171,10 +176,11 @@ class PrivateAccess:
             LoginError: the login cannot be had.
         """
         connection = self._session.connection(host)
-        text = authfile_text(host, self._session.registry(host).login.credential())
+        login = self._session.registry(host).login
         name = host.replace(":", "_")
         authfile = self._folder / f"{name}.json"
         with self._lock:
+            text = authfile_text(host, login.credential())
             if self._written.get(host) != text:
                 _write_private(authfile, text)
                 self._written[host] = text

@@ -58,8 +58,7 @@ def verify(
 def verify_images(run: Run, *, deep: bool) -> list[Verified]:
     """Compare every wanted tag; the verdicts are kept in the state."""
     say("reading both registries ...")
-    source = run.session.lookups(run.state.image_manifest)
-    target = run.session.lookups(lambda _: None)
+    source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None)
     with questions() as executor:
         wanted = resolve(run.session.requests(), run.session.scope(None), source, executor)
         verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migrate.images.content import Content, differences
-from migrate.images.delivery import Delivery, Part
+from migrate.images.delivery import Delivery, Method, Part
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import Descriptor, ImageManifest, Kind, NotAnImageManifestError
 from migrate.images.lookups import Lookups
@@ -47,7 +47,7 @@ def target_differences(delivery: Delivery, source: Place, target: Place, found: 
     if (found.kind is Kind.INDEX) != wants_index:
         return ["one is a plain image, the other a list of several"]
     if not wants_index:
-        return _image_differences(delivery.parts[0].source, source, target, found)
+        return _image_differences(delivery, delivery.parts[0].source, source, target, found)
     children = [child for child in found.children if child.platform or len(found.children) == 1]
     wanted, there = _platforms(delivery.parts), _platforms(children)
     if wanted != there:
@@ -55,7 +55,7 @@ def target_differences(delivery: Delivery, source: Place, target: Place, found: 
     return [
         f"{child.platform or child.digest[:19]}: {words}"
         for part, child in zip(sorted(delivery.parts, key=_platform), sorted(children, key=_platform), strict=True)
-        for words in _image_differences(part.source, source, target, _child(target, child))
+        for words in _image_differences(delivery, part.source, source, target, _child(target, child))
     ]
 
 
@@ -71,12 +71,15 @@ def _child(target: Place, child: Descriptor) -> ImageManifest:
     return target.look.manifest(target.repository, child.digest)
 
 
-def _image_differences(wanted: ImageManifest, source: Place, target: Place, found: ImageManifest) -> list[str]:
+def _image_differences(
+    delivery: Delivery, wanted: ImageManifest, source: Place, target: Place, found: ImageManifest
+) -> list[str]:
     if found.kind not in (Kind.IMAGE, Kind.SCHEMA1):
         return ["it is no container image"]
     if _same_blobs(wanted, found):
         return []
-    return differences(source.content(wanted), target.content(found))
+    recompressed = delivery.method is Method.SKOPEO
+    return differences(source.content(wanted), target.content(found), recompressed=recompressed)
 
 
 def _same_blobs(a: ImageManifest, b: ImageManifest) -> bool:

@@ -13,6 +13,7 @@ from migrate.images.formats import ImageManifest, Kind, NotAnImageManifestError,
 _EMPTY_LAYER = "sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4"
 """The gzipped empty tar that schema 1 puts where a step of the history changed no file."""
 _RUNTIME = ("Env", "Entrypoint", "Cmd", "User", "WorkingDir", "Labels", "ExposedPorts", "Volumes")
+_PLATFORM = ("architecture", "os")
 _DOCKER_ONLY = ("OnBuild", "Healthcheck", "Shell")
 
 
@@ -52,15 +53,25 @@ def _diff_ids(document: Mapping[str, Any], layers: int) -> tuple[str, ...] | Non
 
 
 def _runtime(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    config = mapping(document.get("config"))
-    return tuple((key, json.dumps(config[key], sort_keys=True)) for key in _RUNTIME if config.get(key))
+    fields = {**mapping(document.get("config")), **{key: document.get(key) for key in _PLATFORM}}
+    return tuple((key, json.dumps(fields[key], sort_keys=True)) for key in (*_RUNTIME, *_PLATFORM) if fields.get(key))
 
 
-def differences(source: Content, target: Content) -> list[str]:
-    """What tells two images apart, in words; empty where they hold the same."""
+def differences(source: Content, target: Content, *, recompressed: bool = True) -> list[str]:
+    """What tells two images apart, in words; empty where they hold the same.
+
+    Args:
+        source: what is wanted.
+        target: what is there.
+        recompressed: layers with other digests are the same where the configs' diff_ids are. Of one and the same config
+            that would prove nothing, so where no conversion is expected the digests themselves must be equal.
+    """
     same_layers = source.layers == target.layers
-    if source.config_digest and source.config_digest == target.config_digest and same_layers:
+    same_config = bool(source.config_digest) and source.config_digest == target.config_digest
+    if same_config and same_layers:
         return []
+    if same_config and not recompressed:
+        return ["layers differ, although the config is the same"]
     found = []
     if source.diff_ids is not None and target.diff_ids is not None:
         if source.diff_ids != target.diff_ids:
@@ -68,7 +79,7 @@ def differences(source: Content, target: Content) -> list[str]:
     elif _solid(source.layers) != _solid(target.layers):
         found.append(_list_difference("layers", _solid(source.layers), _solid(target.layers)))
     mine, theirs = dict(source.runtime), dict(target.runtime)
-    found += [f"{key} differs" for key in _RUNTIME if mine.get(key) != theirs.get(key)]
+    found += [f"{key} differs" for key in (*_RUNTIME, *_PLATFORM) if mine.get(key) != theirs.get(key)]
     return found
 
 

@@ -216,10 +216,14 @@ def class_of_status(status: int, words: str) -> FailureClass:
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
 
 
+_QUERY = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*""")
+
+
 def printable(text: str, limit: int = 500) -> str:
     """Somebody else's words on one line, not endless.
 
-    Control characters (a registry may send escape sequences) and what no file or database can hold become spaces.
+    Control characters (a registry may send escape sequences) and what no file or database can hold become spaces; the
+    queries of addresses are cut off, for those of object stores hold signatures.
     """
-    clean = _UNPRINTABLE.sub(" ", text).strip()
+    clean = _QUERY.sub(r"\1?...", _UNPRINTABLE.sub(" ", text)).strip()
     return clean if len(clean) <= limit else f"{clean[:limit]}..."

@@ -1,15 +1,18 @@
 """What the planner and verify ask the registries, each question once. No decisions here."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
 from migrate.errors import LoginError
 from migrate.images.content import Content, content_of, created
-from migrate.images.failures import Failure, FailureClass
+from migrate.images.failures import Failure, FailureClass, printable
 from migrate.images.formats import ImageManifest, Kind
 from migrate.images.registry import Found, RegistryError
 from migrate.reference import Reference, Repository
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,4 +118,7 @@ def answers(executor: Executor, ask: Callable[[T], R], questions: Iterable[T]) -
             failed[question] = error.failure
         except LoginError as error:
             failed[question] = Failure(FailureClass.LOGIN, error.what)
+        except Exception as error:  # an answer that nobody thought of must not end the other questions
+            log.debug("%s", question, exc_info=True)
+            failed[question] = Failure(FailureClass.UNKNOWN, printable(f"{type(error).__name__}: {error}"))
     return answered, failed

@@ -43,6 +43,7 @@ class Scope:
         delivered: what earlier runs put under target tags, by `str(target)`.
         damaged: what `verify` last found wrong with target tags, by `str(target)`.
         at_target: digests of blobs that the target registry was seen to have.
+        project: only copies from or to this project (clashes with the others are seen all the same); empty for all.
         max_image_size: bytes that the target takes at most; 0 for no limit.
     """
 
@@ -50,6 +51,7 @@ class Scope:
     delivered: Mapping[str, Delivered] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
     at_target: frozenset[str] = frozenset()
+    project: str = ""
     max_image_size: int = 0
 
 
@@ -83,7 +85,8 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
 
 def resolve(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> list[Copy]:
     """Every wanted tag with its source digest and delivery; COPY where it can be delivered, else REFUSED."""
-    wanted = refuse_clashes(merge(expand(requests, scope.target, look, executor)))
+    everything = refuse_clashes(merge(expand(requests, scope.target, look, executor)))
+    wanted = [copy for copy in everything if not scope.project or scope.project in _projects(copy)]
     sources = [copy.source for copy in wanted if copy.action is Action.COPY]
     found, failed = answers(executor, partial(_find_source, look), sources)
     named = [_with_digest(copy, found, failed) for copy in wanted]
@@ -92,6 +95,10 @@ def resolve(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, execu
     losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is Method.SKOPEO}
     losses, _ = answers(executor, lambda target: _losses(look, losing[target]), losing)
     return [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered]
+
+
+def _projects(copy: Copy) -> set[str]:
+    return {copy.source.repository.project, copy.target.repository.project}
 
 
 def expand(requests: Sequence[ImageRequest], target: str, look: Lookups, executor: Executor) -> Iterator[Wanted]:
@@ -307,7 +314,7 @@ def _needs_comparison(copy: Copy, present: Mapping[Reference, Found | None], sco
     if copy.delivery.top is not None:
         return copy.delivery.top.digest != found.digest
     made_of = scope.delivered.get(str(copy.target), {}).get(found.digest)
-    return made_of != copy.source.digest or bool(wrong_format(copy.options, found.media_type))
+    return made_of != copy.source.digest or bool(wrong_format(copy, found.media_type))
 
 
 def _compared(look: Lookups, present: Mapping[Reference, Found | None], copy: Copy) -> tuple[str, ...]:
@@ -316,16 +323,25 @@ def _compared(look: Lookups, present: Mapping[Reference, Found | None], copy: Co
     manifest = look.manifest(copy.target.repository, found.digest)
     ends = Place(look, copy.source.repository), Place(look, copy.target.repository)
     words = target_differences(copy.delivery, *ends, manifest)
-    wrong = wrong_format(copy.options, manifest.media_type)
+    wrong = wrong_format(copy, manifest.media_type)
     return (*words, *([wrong] if wrong else []))
 
 
-def wrong_format(options: ImageOptions, media_type: str) -> str:
+def wrong_format(copy: Copy, media_type: str) -> str:
     """What is wrong with the format of what stands at the target, in words; empty where nothing is."""
-    wanted = _FORMAT_TYPES.get(options.format)
-    if wanted is None or media_type in wanted:
+    wanted = _FORMAT_TYPES.get(copy.options.format) or _kept_types(copy.delivery)
+    if media_type in wanted:
         return ""
-    return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES[wanted[0]]}"
+    return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES.get(wanted[0], wanted[0])}"
+
+
+def _kept_types(delivery: Delivery | None) -> tuple[str, ...]:
+    """Under `format: keep` the target has the source's type: of the whole, or of the one image of a list."""
+    if delivery is None:
+        return ()
+    if delivery.top is not None:
+        return (delivery.top.media_type,)
+    return (DOCKER_LIST, OCI_INDEX) if delivery.whole_index else (delivery.parts[0].source.media_type,)
 
 
 def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[str, ...] | None) -> Copy:

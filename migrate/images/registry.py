@@ -20,6 +20,7 @@ from migrate.images.formats import (
     parse_image_manifest,
 )
 from migrate.images.transport import Connection, RegistryError, Scopes, Transport, connection_failure, read_answer
+from migrate.reference import valid_digest
 
 __all__ = ["Connection", "Found", "Registry", "RegistryError"]
 
@@ -91,7 +92,7 @@ class Registry:
         if answer.status_code != 200:
             self._transport.fail(what, answer)
         digest = answer.headers.get("Docker-Content-Digest", "")
-        if not digest:
+        if not valid_digest(digest):
             digest = self.manifest(repository, identifier).digest
         return Found(digest, answer.headers.get("Content-Type", "").partition(";")[0])
 
@@ -110,7 +111,11 @@ class Registry:
             manifest = parse_image_manifest(answer.content, answer.headers.get("Content-Type", ""))
         except NotAnImageManifestError as error:
             raise RegistryError(what, Failure(FailureClass.INVALID, str(error))) from None
-        if ":" in identifier and manifest.digest != identifier and _digest(identifier, answer.content) != identifier:
+        if (
+            valid_digest(identifier)
+            and manifest.digest != identifier
+            and _digest(identifier, answer.content) != identifier
+        ):
             raise RegistryError(what, Failure(FailureClass.CORRUPT, f"the manifest that came is {manifest.digest}"))
         return manifest
 
@@ -186,8 +191,8 @@ class Registry:
         answer = self._transport.send("POST", path, what, scopes, content=b"")
         if answer.status_code == 201:
             return True
-        location = urljoin(f"{self._transport.base}{path}", answer.headers.get("Location", ""))
-        if answer.status_code == 202 and urlsplit(location)[:2] == urlsplit(self._transport.base)[:2]:
+        location = _upload(answer, self._transport.base, path)
+        if location:
             self._transport.send("DELETE", location.removeprefix(self._transport.base), what, _push(repository))
         return False
 
@@ -195,7 +200,7 @@ class Registry:
         return f"{self.host}/{repository}{'@' if ':' in identifier else ':'}{identifier}"
 
     def _pages(self, path: str, key: str, what: str, scopes: Scopes) -> Iterator[str]:
-        seen = 0
+        seen: set[str] = set()
         while path:
             answer = self._transport.ask("GET", path, what, scopes)
             if answer.status_code == 400 and not seen and "?" in path:
@@ -203,16 +208,22 @@ class Registry:
                 continue
             if answer.status_code != 200:
                 self._transport.fail(what, answer)
-            try:
-                names = answer.json().get(key) or []
-            except (ValueError, AttributeError):
-                raise RegistryError(what, Failure(FailureClass.INVALID, "the answer is not a list of names")) from None
-            yield from (str(name) for name in names)
-            seen += len(names)
+            names = _names(answer, key, what)
+            new = [name for name in names if name not in seen]
+            yield from new
+            seen.update(new)
             following = _next_page(answer, self._transport.base)
-            if seen > _MAX_TAGS or (following and not names) or following == path:
+            if len(seen) > _MAX_TAGS or (following and not new):
                 raise RegistryError(what, Failure(FailureClass.INVALID, "the list has no end"))
             path = following
+
+
+def _names(answer: httpx.Response, key: str, what: str) -> list[str]:
+    try:
+        names = answer.json().get(key) or []
+        return [str(name) for name in names]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise RegistryError(what, Failure(FailureClass.INVALID, "the answer is not a list of names")) from None
 
 
 def _pull(repository: str) -> Scopes:
@@ -228,12 +239,24 @@ def _digest(like: str, content: bytes) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
+def _upload(answer: httpx.Response, base: str, path: str) -> str:
+    """Where an upload was opened, on this registry; empty where none was."""
+    try:
+        location = urljoin(f"{base}{path}", answer.headers.get("Location", ""))
+        return location if answer.status_code == 202 and urlsplit(location)[:2] == urlsplit(base)[:2] else ""
+    except ValueError:
+        return ""
+
+
 def _next_page(answer: httpx.Response, base: str) -> str:
     """The path of `Link: <...>; rel="next"` (distribution specification, "Listing Tags"), on this registry only."""
     link = answer.links.get("next", {}).get("url", "")
     if not link:
         return ""
-    url = urlsplit(urljoin(str(answer.request.url), link))
+    try:
+        url = urlsplit(urljoin(str(answer.request.url), link))
+    except ValueError:
+        raise RegistryError(base, Failure(FailureClass.INVALID, "the next page has no address")) from None
     if url.netloc != urlsplit(base).netloc:
         raise RegistryError(base, Failure(FailureClass.INVALID, "the next page is said to be on another host"))
     return f"{url.path}?{url.query}"

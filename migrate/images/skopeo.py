@@ -24,10 +24,15 @@ from migrate.reference import Reference
 
 log = logging.getLogger(__name__)
 
+_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+"""The death of a parent that came before the wish was heard is asked for too: else skopeo would go on alone."""
+
 _INSTALL = "install it: apt-get install skopeo (or your system's package)"
 _NEEDED = {"--src-authfile", "--dest-authfile", "--src-cert-dir", "--dest-cert-dir", "--format", "--all"}
 _WHERE_KNOWN = ("--quiet", "--remove-signatures")
 """Passed where this skopeo has them: an unknown flag would fail every copy."""
+_CANNOT_BE_RUN = (126, 127)
+"""What a shell ends with where the program is not there (POSIX, "Exit Status for Commands")."""
 _FORMATS = {"oci": "oci", "docker": "v2s2"}
 _FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"|^(?:FATA|ERRO)\[\d+\] (.*)$', re.MULTILINE)
 _LOOK_SECONDS = 0.25
@@ -196,7 +201,7 @@ def run(skopeo: Skopeo, argv: tuple[str, ...], environment: Mapping[str, str], w
     """
     log.debug("%s", " ".join(argv))
     if skopeo.can_die_with_parent:
-        argv = ("setpriv", "--pdeathsig", "KILL", *argv)
+        argv = (*_DIE_WITH_PARENT, str(os.getpid()), *argv)
     with ExitStack() as stack:
         try:
             output = stack.enter_context(tempfile.TemporaryFile())
@@ -288,6 +293,8 @@ def _bytes_moved(pid: int) -> int | None:
 def _failure(returncode: int, stderr: str) -> Failure | None:
     if returncode == 0:
         return None
+    if returncode in _CANNOT_BE_RUN:
+        return Failure(FailureClass.LOCAL, f"skopeo cannot be run: {printable(stderr.rpartition('exec: ')[2])}")
     if returncode < 0:
         return Failure(FailureClass.UNKNOWN, f"skopeo was ended by signal {-returncode} (out of memory?)")
     found = [quoted or bare for quoted, bare in _FATAL.findall(stderr)]

@@ -20,6 +20,7 @@ from migrate.images.plan import Action, Copy, Plan
 from migrate.reference import Repository
 
 _LOOK_SECONDS = 0.2
+_LAST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +149,8 @@ def run_jobs(
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
 
-    After `stop.soon` nothing begins; what runs may end for `stop.grace` seconds, then `stop.now` is set for it.
+    After `stop.soon` nothing begins; what runs may end for `stop.grace` seconds, then `stop.now` is set for it, and
+    what does not end even then is left alone.
     A failure of one job never touches the others.
 
     Args:
@@ -192,14 +194,17 @@ class _Run:
         while self._running or (not self._stop.soon.is_set() and (self._waiting or self._later)):
             if self._stop.soon.is_set():
                 stopped_at = stopped_at or time.monotonic()
-                if time.monotonic() - stopped_at > self._stop.grace:
+                waited = time.monotonic() - stopped_at
+                if waited > self._stop.grace:
                     self._stop.now.set()
+                if waited > self._stop.grace + _LAST_SECONDS:
+                    return  # a registry that never answers keeps its worker; nobody waits for that one
             else:
                 yield from self._begin()
             yield from self._collect()
 
     def _begin(self) -> Iterator[Event]:
-        now = time.time()
+        now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._waiting.insert(0, heapq.heappop(self._later)[2])
         while len(self._running) < self._workers:
@@ -229,10 +234,9 @@ class _Run:
         if final:
             yield Finished(replace(result, results=final))
         delay = max(self._retries.delay(job.attempt, r.failure) for r in again if r.failure)
-        at = time.time() + delay
         retry = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
-        heapq.heappush(self._later, (at, next(self._order), retry))
-        yield Retrying(replace(result, results=tuple(again)), at)
+        heapq.heappush(self._later, (time.monotonic() + delay, next(self._order), retry))
+        yield Retrying(replace(result, results=tuple(again)), time.time() + delay)
 
 
 def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str]) -> Job | None:

@@ -31,6 +31,9 @@ _MAX_ANSWER_BYTES = 32 * 2**20
 _MAX_TOKEN_BYTES = 2**20
 _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
+_LONGEST_RETRY_AFTER = 600.0
+"""A registry that asks for more is asked again all the same: nobody waits for a day on its word."""
+_PING_ATTEMPTS = 2
 _DEFAULT_TOKEN_SECONDS = 60.0
 _CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
@@ -99,7 +102,7 @@ class Transport:
             RegistryError: out of reach, no registry, or the login is refused.
         """
         what = f"registry {self.host}"
-        answer = self.ask("GET", "/v2/", what, ())
+        answer = self.ask("GET", "/v2/", what, (), attempts=_PING_ATTEMPTS)
         if answer.status_code == 401:
             self.fail(what, answer, FailureClass.LOGIN)
         if answer.status_code != 200:
@@ -115,11 +118,10 @@ class Transport:
         scopes: Scopes,
         accept: str = "*/*",
         limit: int = _MAX_ANSWER_BYTES,
+        attempts: int = _ATTEMPTS,
     ) -> httpx.Response:
         """A request that changes nothing: repeated while waiting may help."""
-        for attempt in stamina.retry_context(
-            on=_wait, attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=8.0
-        ):
+        for attempt in stamina.retry_context(on=_wait, attempts=attempts, timeout=None, wait_initial=0.2, wait_max=8.0):
             with attempt:
                 answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit)
                 if answer.status_code == 429 or answer.status_code >= 500:
@@ -142,6 +144,10 @@ class Transport:
             answer = read_answer(answer, what, limit)
         except httpx.HTTPError as error:
             raise RegistryError(what, connection_failure(error)) from None
+        except (httpx.InvalidURL, UnicodeError):
+            raise RegistryError(
+                what, Failure(FailureClass.INVALID, "it answers with addresses or tokens that are none")
+            ) from None
         log.debug("%s %s: %s", method, what, answer.status_code)
         return answer
 
@@ -248,7 +254,8 @@ def read_answer(answer: httpx.Response, what: str, limit: int) -> httpx.Response
                 raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
     finally:
         answer.close()
-    return httpx.Response(answer.status_code, headers=answer.headers, content=b"".join(chunks), request=answer.request)
+    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
+    return httpx.Response(answer.status_code, headers=headers, content=b"".join(chunks), request=answer.request)
 
 
 def _tls(connection: Connection) -> ssl.SSLContext:
@@ -276,12 +283,15 @@ def _wait(error: Exception) -> bool | float:
 def _retry_after(answer: httpx.Response) -> float:
     """Seconds; RFC 9110 allows a number or a date."""
     value = answer.headers.get("Retry-After", "")
-    if value.isdigit():
-        return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        seconds = float(value) if value.isascii() and value.isdigit() else _until(value)
+    except (ValueError, TypeError, OverflowError):
         return 0.0
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def _until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()
 
 
 def _error_words(answer: httpx.Response) -> str:

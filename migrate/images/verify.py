@@ -7,7 +7,8 @@ from enum import StrEnum
 from functools import partial
 
 from migrate.images.compare import Place, target_differences
-from migrate.images.formats import Descriptor, ImageManifest, Kind
+from migrate.images.failures import FailureClass
+from migrate.images.formats import Descriptor, ImageManifest
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy
 from migrate.images.planner import wrong_format
@@ -51,13 +52,13 @@ def verify(
         deep: read every blob and check its digest, instead of asking for its size only.
     """
     readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
-    found, failed = answers(executor, lambda tag: _found(target, tag), [copy.target for copy in readable])
-    keys = {key for manifests in found.values() for key in _blobs(manifests)}
+    found, failed = answers(executor, partial(_found, blobs), [copy.target for copy in readable])
+    keys = {key for there in found.values() for key in _blobs(there)}
     broken, unread = answers(executor, lambda key: _blob_problem(blobs, key, deep=deep), keys)
     problems = {**broken, **{key: str(failure) for key, failure in unread.items()}}
-    compared = {copy.target: copy for copy in readable if found.get(copy.target)}
+    compared = {copy.target: copy for copy in readable if copy.target in found and found[copy.target].manifests}
     differ = partial(_different, source, target)
-    different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag][0][1]), compared)
+    different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag].manifests[0]), compared)
     for copy in wanted:
         if copy.action is Action.REFUSED:
             yield Verified(copy, Verdict.UNKNOWN, copy.reason)
@@ -67,27 +68,44 @@ def verify(
         elif copy.target not in compared:
             yield Verified(copy, Verdict.MISSING, "the target has no such tag")
         else:
-            manifests = found[copy.target]
-            words = [*different[copy.target], *(problems[k] for k in _blobs(manifests) if problems[k])]
+            there = found[copy.target]
+            lost = [f"its part {child} is missing" for child in there.lost]
+            words = [*different[copy.target], *lost, *(problems[k] for k in _blobs(there) if problems[k])]
             verdict = Verdict.DIFFERENT if words else Verdict.EQUAL
-            yield Verified(copy, verdict, "; ".join(words), manifests[0][1].digest)
+            yield Verified(copy, verdict, "; ".join(words), there.manifests[0].digest)
 
 
-Manifests = list[tuple[Repository, ImageManifest]]
+@dataclass(frozen=True)
+class _There:
+    """What stands under a target tag: its manifest and, of an index, the children; and the children that are lost."""
+
+    repository: Repository
+    manifests: tuple[ImageManifest, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
-def _found(look: Lookups, target: Reference) -> Manifests:
-    """What stands under a target tag, the children of an index after it; empty where there is nothing."""
-    head = look.find(target)
-    if head is None:
-        return []
-    top = look.manifest(target.repository, head.digest)
-    children = [look.manifest(target.repository, child.digest) for child in top.children]
-    return [(target.repository, manifest) for manifest in (top, *children)]
+def _found(target: Registry, tag: Reference) -> _There:
+    """Ask by the tag, and for each child in this very repository: another one having it proves nothing."""
+    repository = tag.repository
+    top = _manifest(target, repository, tag.tag)
+    if top is None:
+        return _There(repository)
+    children = {child.digest: _manifest(target, repository, child.digest) for child in top.children}
+    lost = tuple(digest[:19] for digest, manifest in children.items() if manifest is None)
+    return _There(repository, (top, *(manifest for manifest in children.values() if manifest)), lost)
 
 
-def _blobs(manifests: Manifests) -> list[BlobKey]:
-    return [(repo, blob) for repo, manifest in manifests if manifest.kind is not Kind.INDEX for blob in manifest.blobs]
+def _manifest(target: Registry, repository: Repository, identifier: str) -> ImageManifest | None:
+    try:
+        return target.manifest(repository.path, identifier)
+    except RegistryError as error:
+        if error.failure.kind is FailureClass.NOT_FOUND:
+            return None
+        raise
+
+
+def _blobs(there: _There) -> list[BlobKey]:
+    return [(there.repository, blob) for manifest in there.manifests for blob in manifest.blobs]
 
 
 def _blob_problem(target: Registry, key: BlobKey, *, deep: bool) -> str:
@@ -111,7 +129,12 @@ def _blob_problem(target: Registry, key: BlobKey, *, deep: bool) -> str:
 def _different(source: Lookups, target: Lookups, copy: Copy, found: ImageManifest) -> list[str]:
     assert copy.delivery
     ends = Place(source, copy.source.repository), Place(target, copy.target.repository)
-    words = target_differences(copy.delivery, *ends, found)
-    if wrong := wrong_format(copy.options, found.media_type):
+    try:
+        words = target_differences(copy.delivery, *ends, found)
+    except RegistryError as error:
+        if error.failure.kind not in (FailureClass.NOT_FOUND, FailureClass.BLOB_UNKNOWN):
+            raise
+        words = [f"{error.what} is missing"]
+    if wrong := wrong_format(copy, found.media_type):
         words.append(wrong)
     return words

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from migrate.images import skopeo
 from migrate.images.compare import Place, target_differences
 from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import Descriptor, ImageManifest
+from migrate.images.formats import OCI_MANIFEST, Descriptor, ImageManifest
 from migrate.images.lookups import Lookups
 from migrate.images.plan import Copy
 from migrate.images.planner import wrong_format
@@ -54,6 +54,12 @@ class BlobBook:
         """The blob was seen there."""
         with self._lock:
             self._sure[digest].add(repository)
+
+    def forget(self, repository: str, digests: Iterable[str]) -> None:
+        """The registry says that something is missing after all: look again."""
+        with self._lock:
+            for digest in digests:
+                self._sure[digest].discard(repository)
 
     def origins(self, digest: str, but: str) -> list[str]:
         """Repositories to mount it from: first those seen, then those that earlier runs remember; a few."""
@@ -113,15 +119,19 @@ def perform(bench: Bench, job: Job) -> JobResult:
     started = time.time()
     try:
         sent, top = _bring(bench, job)
-    except (CopyFailedError, RegistryError) as error:
-        return JobResult(job, tuple(_result(job, copy, error.failure, started) for copy in job.copies))
-    except LoginError as error:
-        failure = Failure(FailureClass.LOGIN, error.what)
+    except (CopyFailedError, RegistryError, LoginError) as error:
+        failure = _failure(error)
+        if failure.kind is FailureClass.BLOB_UNKNOWN:
+            bench.book.forget(job.target.path, job.blobs)
         return JobResult(job, tuple(_result(job, copy, failure, started) for copy in job.copies))
     results = [_finished(bench, job, copy, top, started) for copy in job.copies]
     results[0] = replace(results[0], bytes=sent)
     blobs = tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
     return JobResult(job, tuple(results), blobs)
+
+
+def _failure(error: CopyFailedError | RegistryError | LoginError) -> Failure:
+    return Failure(FailureClass.LOGIN, error.what) if isinstance(error, LoginError) else error.failure
 
 
 def _result(job: Job, copy: Copy, failure: Failure | None, started: float) -> CopyResult:
@@ -226,8 +236,8 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
             if not _has(bench, copy, top.digest):
                 _put(bench, job, copy.target, top)
         _read_back(bench, copy.target, top)
-    except (CopyFailedError, RegistryError) as error:
-        return _result(job, copy, error.failure, started)
+    except (CopyFailedError, RegistryError, LoginError) as error:
+        return _result(job, copy, _failure(error), started)
     log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
     return replace(done, target_digest=top.digest, target_media_type=top.media_type)
@@ -276,7 +286,13 @@ def _read_back(bench: Bench, target: Reference, top: ImageManifest) -> None:
         CopyFailedError: something else, or not all of it.
         RegistryError: it cannot be read.
     """
-    found = bench.target.manifest(target.repository.path, target.tag)
+    try:
+        found = bench.target.manifest(target.repository.path, target.tag)
+    except RegistryError as error:
+        if error.failure.kind is not FailureClass.NOT_FOUND:
+            raise
+        words = f"{target.short} was put, and is not there"
+        raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, words)) from None
     if found.digest != top.digest or found.media_type != top.media_type:
         words = f"{target.short} gives back {found.digest} ({found.media_type}) and not {top.digest}"
         raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, words))
@@ -290,6 +306,9 @@ def _read_back(bench: Bench, target: Reference, top: ImageManifest) -> None:
 def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     """Let skopeo convert and tag one of the copies, and look at what came of it; the others get the same manifest."""
     copy = _first_free(bench, job)
+    known = _arrived(bench, job, copy)
+    if known is not None:
+        return 0, known
     sides = bench.access(job.source.registry), bench.access(job.target.registry)
     argv = skopeo.convert_arguments(
         bench.program,
@@ -297,24 +316,46 @@ def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
         copy.target,
         *sides,
         bench.watch.timeout,
-        copy.options.format,
+        _skopeo_format(job, copy),
         whole_index=job.delivery.whole_index,
     )
     with bench.gate.through(job.target):
         _run_skopeo(bench, job, argv)
     top = bench.target.manifest(job.target.path, copy.target.tag)
-    wrong = target_differences(job.delivery, Place(bench.look, job.source), Place(bench.look, job.target), top)
-    if form := wrong_format(copy.options, top.media_type):
-        wrong.append(form)
+    wrong = _differences(bench, job, copy, top)
     if wrong:
         raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, f"after skopeo's conversion: {'; '.join(wrong)}"))
-    fresh = [blob for blob in top.blobs if not bench.book.origins(blob.digest, but="")]
-    _confirm(bench, job.target, top.blobs)
+    children = [bench.target.manifest(job.target.path, child.digest) for child in top.children]
+    blobs = [blob for manifest in (top, *children) for blob in manifest.blobs]
+    fresh = [blob for blob in blobs if not bench.book.origins(blob.digest, but="")]
+    _confirm(bench, job.target, blobs)
     return _bytes(fresh), top
 
 
+def _skopeo_format(job: Job, copy: Copy) -> str:
+    """What skopeo is told to make; `keep` is said too, for by itself it falls back to other formats."""
+    if copy.options.format != "keep" or job.delivery.whole_index:
+        return copy.options.format
+    return "oci" if job.delivery.parts[0].source.media_type == OCI_MANIFEST else "docker"
+
+
+def _differences(bench: Bench, job: Job, copy: Copy, found: ImageManifest) -> list[str]:
+    words = target_differences(job.delivery, Place(bench.look, job.source), Place(bench.look, job.target), found)
+    wrong = wrong_format(copy, found.media_type)
+    return [*words, wrong] if wrong else words
+
+
+def _arrived(bench: Bench, job: Job, copy: Copy) -> ImageManifest | None:
+    """What an earlier try, whose answer got lost, has put under the tag already; None where it has not."""
+    found = bench.target.find_manifest(copy.target.repository.path, copy.target.tag)
+    if found is None or found.digest == copy.present:
+        return None
+    manifest = bench.target.manifest(copy.target.repository.path, copy.target.tag)
+    return None if _differences(bench, job, copy, manifest) else manifest
+
+
 def _first_free(bench: Bench, job: Job) -> Copy:
-    """The first copy whose target tag is still as it was planned.
+    """The first copy whose target tag is still as it was planned, or has by now what is wanted.
 
     Raises:
         CopyFailedError: none is.
@@ -324,6 +365,8 @@ def _first_free(bench: Bench, job: Job) -> Copy:
         try:
             _has(bench, copy, copy.present)
         except CopyFailedError as error:
+            if _arrived(bench, job, copy) is not None:
+                return copy
             taken = error
             continue
         return copy
