@@ -244,3 +244,11 @@ def test_bytes_to_move_are_those_that_the_target_lacks(world: World) -> None:
     known = {blob.digest for copy in plan.copies[:1] if copy.delivery for blob in copy.delivery.blobs}
     assert plan.unique_bytes == sum(blob.size for blob in new.blobs if blob.digest not in known)
     assert plan.total_bytes == new.size
+
+
+def test_names_that_can_be_no_tags_are_said_and_not_dropped(world: World) -> None:
+    world.source.push("a/b", "1", image(0))
+    world.source.push("a/b", "-\x1b[31mred", image(1))
+    plan = world.plan("images: [a]")
+    assert [copy.action for copy in plan.copies] == [Action.REFUSED, Action.COPY]
+    assert "1 name in its tag list can be no tag: '- [31mred'" in plan.copies[0].reason

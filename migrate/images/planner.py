@@ -13,14 +13,14 @@ from functools import partial
 from migrate.images.compare import Place, target_differences
 from migrate.images.content import docker_only_fields
 from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
-from migrate.images.failures import Failure, FailureClass
+from migrate.images.failures import Failure, FailureClass, printable
 from migrate.images.formats import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ImageManifest, Kind
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.registry import Found, RegistryError
 from migrate.manifest import ImageOptions, ImageRequest, tags
 from migrate.manifest.requests import repository_target
-from migrate.quantities import format_size
+from migrate.quantities import count, format_size
 from migrate.reference import Reference, Repository, valid_path, valid_tag
 
 Wanted = tuple[ImageRequest, Copy]
@@ -53,6 +53,14 @@ class Scope:
     at_target: frozenset[str] = frozenset()
     project: str = ""
     max_image_size: int = 0
+
+
+@dataclass(frozen=True)
+class TagList:
+    """The chosen tags of a repository, and names that it lists and that can be no tags."""
+
+    tags: list[str]
+    odd: list[str]
 
 
 def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> Plan:
@@ -120,18 +128,29 @@ def expand(requests: Sequence[ImageRequest], target: str, look: Lookups, executo
 def _expanded(
     request: ImageRequest,
     repositories: list[Repository],
-    tag_lists: Mapping[tuple[ImageRequest, Repository], list[str]],
+    tag_lists: Mapping[tuple[ImageRequest, Repository], TagList],
     unlisted: Mapping[tuple[ImageRequest, Repository], Failure],
     make: Callable[[Reference, str, str], Copy],
 ) -> Iterator[Copy]:
     for repository in repositories:
         path = repository_target(request, repository)
+        every_tag = make(Reference(repository), path, "")
         if (request, repository) in unlisted:
-            yield _refused(make(Reference(repository), path, ""), unlisted[request, repository])
-        elif not tag_lists[request, repository]:
-            yield _refused(make(Reference(repository), path, ""), _nothing_found(request))
-        for tag in tag_lists.get((request, repository), ()):
+            yield _refused(every_tag, unlisted[request, repository])
+            continue
+        found = tag_lists[request, repository]
+        if found.odd:
+            yield _refused(every_tag, Failure(FailureClass.UNSUPPORTED, _odd_names(found.odd)))
+        elif not found.tags:
+            yield _refused(every_tag, _nothing_found(request))
+        for tag in found.tags:
             yield make(repository.tagged(tag), path, tag)
+
+
+def _odd_names(names: Sequence[str]) -> str:
+    """What the registry lists and no request could name: said, because it stays behind."""
+    shown = ", ".join(repr(printable(name, 40)) for name in names[:3])
+    return f"{count(len(names), 'name')} in its tag list can be no tag: {shown}{', ...' if len(names) > 3 else ''}"
 
 
 def _is_open(request: ImageRequest) -> bool:
@@ -172,14 +191,16 @@ def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
     return [Repository(source.registry, name) for name in names]
 
 
-def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> list[str]:
+def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> TagList:
     request, repository = listed
     selector = request.tags
-    names = [tag for tag in look.tags(repository) if valid_tag(tag)]
-    names = tags.matching(names, selector.include, selector.exclude, selector.semver)
-    if selector.newest is None:
-        return names
-    return sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
+    there = look.tags(repository)
+    odd = [name for name in there if not valid_tag(name)]
+    valid = [name for name in there if valid_tag(name)]
+    names = tags.matching(valid, selector.include, selector.exclude, selector.semver)
+    if selector.newest is not None:
+        names = sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
+    return TagList(names, odd)
 
 
 def merge(wanted: Iterable[Wanted]) -> list[Copy]:
