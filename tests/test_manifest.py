@@ -343,12 +343,12 @@ def test_a_file_and_its_bytes_mean_the_same(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
-    manifest = parse_manifest(b"version: 1\nimages: [a]\n", Path("/work/site/m.yaml"))
-    assert manifest.file_path("ca.pem") == Path("/work/site/ca.pem")
-    assert manifest.file_path("../ca.pem") == Path("/work/site/../ca.pem")
+    manifest = parse_manifest(b"version: 1\nimages: [a]\n", Path("/srv/site/m.yaml"))
+    assert manifest.file_path("ca.pem") == Path("/srv/site/ca.pem")
+    assert manifest.file_path("../ca.pem") == Path("/srv/site/../ca.pem")
     assert manifest.file_path("/etc/ca.pem") == Path("/etc/ca.pem")
     assert manifest.file_path("~/ca.pem") == Path("/home/ann/ca.pem")
-    assert manifest.file_path("~nobody-of-this-name/ca.pem") == Path("/work/site/~nobody-of-this-name/ca.pem")
+    assert manifest.file_path("~nobody-of-this-name/ca.pem") == Path("/srv/site/~nobody-of-this-name/ca.pem")
 
 
 VALIDATOR = Draft202012Validator(manifest_schema())
