@@ -212,3 +212,14 @@ def test_both_ends_may_be_one_registry_with_one_login(ends: Ends, source: LabCli
     two = ends.run("plan", write(ends, side, plain(ends.source, ANN), images, "two.yaml"))
     assert two.code == 2
     assert "source and target are one registry, and it has two logins" in two.err
+
+
+def test_a_registry_that_says_nothing_is_given_up_within_a_minute(ends: Ends) -> None:
+    with slow_link(ends.target.host) as link:
+        link.open.clear()
+        silent = plain(ends.target).replace(ends.target.host, link.host)
+        began = time.monotonic()
+        ran = ends.run("plan", write(ends, plain(ends.source, RAHTI1), silent))
+        assert ran.code == 1
+        assert time.monotonic() - began < 60
+        assert f"the target registry {link.host}: it took too long" in ran.err

@@ -20,6 +20,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import questions
 from migrate.errors import ExitCode
+from migrate.images.failures import FailureClass
 from migrate.images.planner import resolve
 from migrate.images.verify import Verdict, Verified
 from migrate.images.verify import verify as verify_copies
@@ -67,5 +68,7 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
 
 
 def verify_exit_code(verified: list[Verified]) -> int:
-    """0 where everything is equal, else 3."""
+    """0 where everything is equal, 4 where a login ended meanwhile, else 3."""
+    if any(item.failure is FailureClass.LOGIN for item in verified):
+        return ExitCode.LOGIN
     return ExitCode.OK if all(item.verdict is Verdict.EQUAL for item in verified) else ExitCode.INCOMPLETE

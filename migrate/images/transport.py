@@ -33,7 +33,9 @@ _ATTEMPTS = 4
 _LONGEST_WAIT = 60.0
 _LONGEST_RETRY_AFTER = 600.0
 """A registry that asks for more is asked again all the same: nobody waits for a day on its word."""
+_PING = "/v2/"
 _PING_ATTEMPTS = 2
+_PING_SECONDS = 15.0
 _DEFAULT_TOKEN_SECONDS = 60.0
 _CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
@@ -102,7 +104,7 @@ class Transport:
             RegistryError: out of reach, no registry, or the login is refused.
         """
         what = f"registry {self.host}"
-        answer = self.ask("GET", "/v2/", what, (), attempts=_PING_ATTEMPTS)
+        answer = self.ask("GET", _PING, what, (), attempts=_PING_ATTEMPTS)
         if answer.status_code == 401:
             self.fail(what, answer, FailureClass.LOGIN)
         if answer.status_code != 200:
@@ -168,7 +170,11 @@ class Transport:
             authorization = self._authorization(what, scopes, stale)
             own = {"Authorization": authorization} if authorization else {}
             request = self._http.build_request(
-                method, f"{self.base}{path}", headers={**(headers or {}), **own}, content=content
+                method,
+                f"{self.base}{path}",
+                headers={**(headers or {}), **own},
+                content=content,
+                timeout=_PING_SECONDS if path == _PING else self._http.timeout,
             )
             answer = self._http.send(request, stream=True, follow_redirects=follow)
             if answer.status_code != 401 or stale is not None:

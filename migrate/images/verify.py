@@ -27,12 +27,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Verified:
-    """One wanted tag, what stands at the target for it, and how it differs."""
+    """One wanted tag, what stands at the target for it, and how it differs; `failure` where that is not known."""
 
     copy: Copy
     verdict: Verdict
     words: str = ""
     target_digest: str = ""
+    failure: FailureClass | None = None
 
 
 BlobKey = tuple[Repository, Descriptor]
@@ -61,10 +62,10 @@ def verify(
     different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag].manifests[0]), compared)
     for copy in wanted:
         if copy.action is Action.REFUSED:
-            yield Verified(copy, Verdict.UNKNOWN, copy.reason)
+            yield Verified(copy, Verdict.UNKNOWN, copy.reason, failure=copy.failure)
         elif copy.target in failed or copy.target in incomparable:
             failure = failed.get(copy.target) or incomparable[copy.target]
-            yield Verified(copy, Verdict.UNKNOWN, str(failure))
+            yield Verified(copy, Verdict.UNKNOWN, str(failure), failure=failure.kind)
         elif copy.target not in compared:
             yield Verified(copy, Verdict.MISSING, "the target has no such tag")
         else:
