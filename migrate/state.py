@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -244,6 +245,7 @@ class State:
 
     def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
         self._db = db
+        self._one_asks = threading.Lock()
         self.path = path
         self.run_id = 0
 
@@ -252,7 +254,8 @@ class State:
     def image_manifest(self, digest: str) -> ImageManifest | None:
         """An image manifest that was read before, by digest."""
         query = "select media_type, body from image_manifests where digest = ?"
-        row = self._db.execute(query, [digest]).fetchone()
+        with self._one_asks:  # many threads ask, and a connection's statements are not made for that
+            row = self._db.execute(query, [digest]).fetchone()
         if row is None:
             return None
         try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -575,3 +576,13 @@ def test_killed_in_the_middle_of_writing_it_is_whole(path: Path, manifest: Path,
     with sqlite3.connect(path) as db:
         assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
     db.close()
+
+
+def test_many_threads_may_ask_for_image_manifests(state: State) -> None:
+    manifests = {made_of(copy): copy for copy in (wanted(delivery(str(number))) for number in range(40))}
+    bodies = {d: c.delivery.top for d, c in manifests.items() if c.delivery and c.delivery.top}
+    state.record_plan(Plan((), bodies))
+    with ThreadPoolExecutor(16) as executor:
+        for _ in range(20):
+            found = list(executor.map(state.image_manifest, bodies))
+            assert [manifest.digest if manifest else "" for manifest in found] == list(bodies)
