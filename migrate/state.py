@@ -385,7 +385,8 @@ class State:
             ended |= {
                 "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
-                "begun_digest": "", "begun_from": "", "verdict": None, "verdict_words": None, "verified_at": None,
+                "begun_digest": "", "begun_from": "", "warnings": json.dumps(_warnings(copied)),
+                "verdict": None, "verdict_words": None, "verified_at": None,
             }  # fmt: skip
         self._db.table("copies").update(target, ended)
         attempt = {
@@ -447,6 +448,11 @@ def _seen(put: _Put, copy: Copy) -> _Put:
         same_content = copy.action is Action.SKIP and copy.options.on_conflict != "skip"
         arrived = same_content and put.begun_from == copy.source.digest
     return _Put(copy.present, put.begun_from) if arrived else put
+
+
+def _warnings(copied: CopyResult) -> list[str]:
+    """What the plan warned of, and what came to light on the way."""
+    return [*copied.copy.warnings, *filter(None, [copied.note])]
 
 
 def _failed_status(failure: Failure) -> str:

@@ -1,7 +1,9 @@
 """Real registries and the program as its user runs it."""
 
+import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,9 @@ from hypothesis import settings
 from registrylab.client import LabClient
 from registrylab.registry import PASSWORD, USER, LabRegistry, registry
 
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job ignores it, and so would its children
 settings.register_profile("house", deadline=None, max_examples=60)
 settings.load_profile("house")
 
@@ -56,6 +61,19 @@ class Ends:
             f"target: {{registry: '{self.target.host}', plainHttp: true}}\n" + head + body
         )
         return path
+
+    @property
+    def source_authorization(self) -> str:
+        """The header with the source's password."""
+        return f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
+
+    def through(self, manifest: Path, *, source: str = "", target: str = "") -> Path:
+        """The same manifest with other ways (host:port) to its ends."""
+        text = manifest.read_text()
+        for own, other in ((self.source.host, source), (self.target.host, target)):
+            text = text.replace(own, other or own)
+        manifest.write_text(text)
+        return manifest
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}

@@ -40,13 +40,13 @@ TEXTS = {
         f"{READING}: name unknown: repository name not known to registry",
     ),
     "denied": (
+        f"{LOGGING_IN}: authentication required",
         f"{READING}: unauthorized: authentication required",
         f"{READING}: denied: requested access to the resource is denied",
         f"{UPLOADING}: unauthorized: authentication required",
         f"{UPLOADING}: denied",
         f"checking whether a blob {BLOB} exists in {TARGET}: unauthorized: authentication required",
     ),
-    "login": (f"{LOGGING_IN}: authentication required",),
     "rate-limited": (
         f"{READING}: toomanyrequests: You have reached your pull rate limit",
         f"{FETCHING} 429 (Too Many Requests)",
@@ -59,7 +59,11 @@ TEXTS = {
         "writing blob: uploading layer chunked: received unexpected HTTP status: 500 Internal Server Error",
         f"{WRITING}: received unexpected HTTP status: 500 Internal Server Error",
     ),
-    "invalid": (f"{OPENING}: invalid character '<' looking for beginning of value",),
+    "invalid": (
+        f"{OPENING}: invalid character '<' looking for beginning of value",
+        f"{PINGING}: invalid status code from registry 404 (Not Found)",
+        f"{UPLOADING}: received unexpected HTTP status: 200 OK",
+    ),
     "unsupported": (
         f"{OPENING}: unsupported schema version 2",
         f"Uploading manifest failed, attempted the following formats: {DOCKER}({WRITING}: manifest invalid),"
@@ -100,7 +104,11 @@ TEXTS = {
         f"reading blob {BLOB}: fetching blob: blob unknown to registry",
         f'reading blob {BLOB}: fetching blob: StatusCode: 404, "<html>..."',
     ),
-    "corrupt": (f"{READ}: Digest did not match, expected {BLOB}, got sha256:{'0' * 64}",),
+    "corrupt": (
+        f"{READ}: Digest did not match, expected {BLOB}, got sha256:{'0' * 64}",
+        f"reading config blob {BLOB}: Download config.json digest {BLOB} does not match expected {BLOB}",
+        f"{WRITING}: digest invalid",
+    ),
     "too-large": (
         f"{UPLOADING}: StatusCode: 413, too large",
         f"{WRITING}: denied: exceeded quota: images, requested: openshift.io/imagestreams=1",
@@ -148,6 +156,7 @@ def test_names_of_images_and_hosts_say_nothing_about_the_failure(name: str, plac
         (401, "HTTP 401 Unauthorized: UNAUTHORIZED [{'Name': 'maximum/quota', 'Action': 'pull'}]", "login"),
         (404, "HTTP 404 Not Found: BLOB_UNKNOWN blob unknown to registry", "blob-unknown"),
         (400, "HTTP 400 Bad Request: MANIFEST_BLOB_UNKNOWN blob unknown to registry", "blob-unknown"),
+        (400, "HTTP 400 Bad Request: DIGEST_INVALID provided digest did not match uploaded content", "corrupt"),
         (400, "HTTP 400 Bad Request: MANIFEST_INVALID manifest invalid", "unsupported"),
         (400, "HTTP 400 Bad Request: Client sent an HTTP request to an HTTPS server.", "tls"),
         (400, "HTTP 400 Bad Request", "invalid"),
@@ -178,17 +187,18 @@ def test_every_class_has_a_meaning_and_a_way_out(kind: FailureClass) -> None:
 
 
 PASSING = {"rate-limited", "unavailable", "network", "timeout", "stalled", "corrupt", "blob-unknown", "not-confirmed"}
+PASSING |= {"invalid", "unknown"}
 
 
 @pytest.mark.parametrize("kind", FailureClass)
 def test_only_what_may_pass_by_itself_is_tried_again(kind: FailureClass) -> None:
-    assert Failure(kind, "").retry is (kind in PASSING or kind == "unknown")
+    assert Failure(kind, "").retry is (kind in PASSING)
 
 
 def test_a_failure_says_what_it_means_and_what_was_said() -> None:
     failure = Failure(FailureClass.NOT_FOUND, "manifest unknown")
-    assert str(failure) == "there is no such image or tag: manifest unknown"
-    assert str(Failure(FailureClass.NOT_FOUND, "")) == "there is no such image or tag"
+    assert str(failure) == "there is no such image, tag or repository: manifest unknown"
+    assert str(Failure(FailureClass.NOT_FOUND, "")) == "there is no such image, tag or repository"
     assert failure.advice == "check the name in the manifest, or take the entry out"
 
 

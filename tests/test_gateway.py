@@ -25,10 +25,11 @@ def test_a_gateway_that_passes_on_is_not_seen(ends: Ends, target: LabClient) -> 
             assert missing_from(client, "a/b", "1") == []
             skopeo_copy(near, "a/b:1", "c/d:2", "--format", "oci")
             assert client.tags("c/d") == ["2"]
-        assert missing_from(target, "c/d", "2") == []
+            skopeo_copy(near, "c/d:2", "c/e:3")
+        assert missing_from(target, "c/d", "2") == missing_from(target, "c/e", "3") == []
         phases = {request.phase for request in passing.seen}
         assert {"ping", "blob", "upload", "commit", "manifest", "manifest put"} <= phases
-        assert {r.repository for r in passing.asked("commit")} == {"a/b", "c/d"}
+        assert {r.repository for r in passing.asked("commit")} == {"a/b", "c/d", "c/e"}
 
 
 def test_a_handler_answers_changes_cuts_and_resets(ends: Ends) -> None:

@@ -90,7 +90,7 @@ platform:
              maxMemory: 16Gi, defaultCpu: 500m, defaultMemory: 1Gi, defaultCpuRequest: 100m,
              defaultMemoryRequest: 500Mi, maxCpuRatio: 5}}
 imageStreams: {{carry: [labels, lookupPolicy]}}
-transfer: {{jobs: auto, linkMaxMissing: 16MiB, manifestPutsPerRepository: 2, copyTimeout: 2h}}
+transfer: {{jobs: auto, linkMaxMissing: 16MiB, manifestPutsPerRepository: 2, copyTimeout: 2h, patience: 10m}}
 """
 
 

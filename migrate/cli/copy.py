@@ -34,11 +34,11 @@ from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action, Plan
-from migrate.images.transfer import Event, Finished, Retrying, Started, Stop, jobs_of, run_jobs
+from migrate.images.transfer import Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.lock import hold
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.documents import copy_document, plan_document, result_document
-from migrate.report.text import failure_lines, plan_summary
+from migrate.report.text import failure_lines, moved_lines, note_lines, plan_summary
 from migrate.state import State, open_state
 
 
@@ -85,7 +85,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason."""
+    """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
+
+    `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
+    `gone` is whether a registry went out of reach.
+    """
 
     counts: Counter[str]
     sent: int
@@ -93,12 +97,16 @@ class Outcome:
     failures: frozenset[FailureClass]
     stopped: bool
     kept: int = 0
+    moved: tuple[str, ...] = ()
+    gone: bool = False
 
     @property
     def exit_code(self) -> int:
         """As docs/cli.md says."""
         if FailureClass.LOGIN in self.failures:
             return ExitCode.LOGIN
+        if self.gone:
+            return ExitCode.FAILED
         if self.stopped and self.counts["left"]:
             return ExitCode.INTERRUPTED
         troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
@@ -128,24 +136,32 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     with questions() as executor:
         plan = planned(run.session, run.state, executor)
     run.state.record_plan(plan, run.session.project)
-    say(plan_summary(plan))
+    for line in (*note_lines(plan.notes), plan_summary(plan)):
+        say(line)
     if as_json:
         _print_plan(plan)
     counts = _planned_counts(plan)
     failures = {c.failure for c in plan.copies if c.failure and c.action is Action.REFUSED}
-    sent = 0
-    with _stop_on_errors(run.private) as stop:
-        for event in _events(run, plan, jobs, stop, quiet=as_json):
+    sent, gone = 0, False
+    moved: list[str] = []
+    with _stop_on_errors(run):
+        for event in _events(run, plan, jobs, quiet=as_json):
             _record(run.state, event)
             if as_json:
                 _print_event(event)
             if isinstance(event, Finished):
                 sent += sum(r.bytes for r in event.result.results)
+                moved += [f"{r.copy.target.short}: {r.note}" for r in event.result.results if r.note]
                 failures |= {r.failure.kind for r in event.result.results if r.failure}
                 _count(counts, event)
                 if FailureClass.LOGIN in failures and _login_has_ended(run.session):
-                    stop.soon.set()
-    return Outcome(counts, sent, time.monotonic() - started, frozenset(failures), stop.soon.is_set(), plan.kept)
+                    run.session.stop.soon.set()
+            if not gone and _is_out_of_reach(run.session):
+                gone = True
+                run.session.stop.soon.set()
+    seconds = time.monotonic() - started
+    stopped = run.session.stop.soon.is_set()
+    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), gone)
 
 
 def _login_has_ended(session: Session) -> bool:
@@ -160,30 +176,42 @@ def _login_has_ended(session: Session) -> bool:
     return False
 
 
+def _is_out_of_reach(session: Session) -> bool:
+    """Whether a registry has not answered for so long that going on makes no sense."""
+    try:
+        session.check_reach()
+    except MigrateError as error:
+        say(f"rahti-migrate: {error}")
+        return True
+    return False
+
+
 @contextmanager
-def _stop_on_errors(private: Path) -> Iterator[Stop]:
+def _stop_on_errors(run: Run) -> Iterator[None]:
     """Signals stop the run; so does an error here (a full disk, a bug): nothing is copied that cannot be recorded."""
-    with stoppable(lambda: shutil.rmtree(private, ignore_errors=True)) as stop:
+    stop = run.session.stop
+    with stoppable(stop, lambda: shutil.rmtree(run.private, ignore_errors=True)):
         try:
-            yield stop
+            yield
         except BaseException:
             stop.soon.set()
             stop.now.set()
             raise
 
 
-def _events(run: Run, plan: Plan, jobs: int, stop: Stop, *, quiet: bool) -> Iterator[Event]:
+def _events(run: Run, plan: Plan, jobs: int, *, quiet: bool) -> Iterator[Event]:
+    stop = run.session.stop
     workers = jobs or _jobs_of_manifest(run.session)
     todo = jobs_of(plan)
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
     with progress(plan, tags, quiet=quiet) as show:
         known = run.state.blobs()
-        bench = _bench(run, stop, known)
+        bench = _bench(run, known)
         bench.on_bytes = show.moved
         perform = partial(worker.perform, bench)
         try:
-            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known):
+            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known, held=run.session.is_held):
                 show.event(event)
                 yield event
         finally:
@@ -198,7 +226,7 @@ def _jobs_of_manifest(session: Session) -> int:
     return wanted if isinstance(wanted, int) else min(16, 4 * (os.cpu_count() or 2))
 
 
-def _bench(run: Run, stop: Stop, known: dict[str, set[str]]) -> worker.Bench:
+def _bench(run: Run, known: dict[str, set[str]]) -> worker.Bench:
     transfer = run.session.manifest.file.transfer
     assert run.program
     return worker.Bench(
@@ -208,7 +236,7 @@ def _bench(run: Run, stop: Stop, known: dict[str, set[str]]) -> worker.Bench:
         program=run.program,
         access=PrivateAccess(run.session, run.private),
         data_home=run.private,
-        watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=stop.now),
+        watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=run.session.stop.now),
         gate=worker.PutGate(transfer.manifest_puts_per_repository),
         book=worker.BlobBook(known),
     )
@@ -246,8 +274,8 @@ def say_outcome(run: Run, outcome: Outcome, *, as_json: bool) -> None:
         json_line({"event": "summary", **outcome_document(outcome)})
         return
     troubled = [row for row in run.state.copies() if _troubled(row, run.state.run_id)]
-    lines = [*failure_lines(troubled), ""] if troubled else []
-    result([*lines, _summary(outcome), *_next_step(run, outcome)])
+    lines = [*failure_lines(troubled), *moved_lines(outcome.moved)]
+    result([*lines, *([""] if lines else []), _summary(outcome), *_next_step(run, outcome)])
 
 
 def _troubled(row: dict[str, Any], run_id: int) -> bool:
@@ -270,7 +298,7 @@ def _summary(outcome: Outcome) -> str:
 def _next_step(run: Run, outcome: Outcome) -> list[str]:
     if outcome.exit_code == ExitCode.OK:
         return [f"Next: {run.command('verify')}"] if run.name == "copy" else []
-    if outcome.exit_code == ExitCode.INTERRUPTED:
+    if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):
         return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
     return [f"See to what is named above, then run again: {run.command()}"]
 

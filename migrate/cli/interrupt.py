@@ -18,12 +18,11 @@ def stop_signals() -> list[signal.Signals]:
 
 
 @contextmanager
-def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
-    """A Stop that the signals set; at the second one `clean_up` runs and the process ends at once.
+def stoppable(stop: Stop, clean_up: Callable[[], None]) -> Iterator[None]:
+    """The signals set `stop`; at the second one `clean_up` runs and the process ends at once.
 
     skopeo runs in process groups of its own and dies with us (see images/skopeo.py), so none is left behind.
     """
-    stop = Stop()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.soon.is_set():
@@ -36,7 +35,7 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
 
     before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

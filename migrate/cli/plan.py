@@ -57,9 +57,15 @@ def _memory(stack: ExitStack, path: Path, manifest: Path) -> State | None:
 
 
 def planned(session: Session, memory: State | None, executor: Executor) -> Plan:
-    """The plan of a session's entries, with what a state remembers."""
+    """The plan of a session's entries, with what a state remembers.
+
+    Raises:
+        MigrateError: a registry went out of reach meanwhile: the plan would say so of every tag.
+    """
     look = session.lookups(memory.image_manifest if memory else lambda _: None)
-    return make_plan(session.requests(), session.scope(memory), look, executor)
+    made = make_plan(session.requests(), session.scope(memory), look, executor)
+    session.check_reach()
+    return made
 
 
 def plan_exit_code(made: Plan) -> int:

@@ -40,7 +40,7 @@ def run(
     as_json = output is OutputFormat.JSON
     with open_run(manifest, state, project, "run") as opened:
         outcome = copy_images(opened, jobs, as_json=as_json)
-        if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.LOGIN):
+        if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.LOGIN, ExitCode.FAILED):
             say_outcome(opened, outcome, as_json=as_json)
             opened.ended(outcome.exit_code, outcome.counts)
             return outcome.exit_code

@@ -5,17 +5,20 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from migrate.cli.options import say
 from migrate.credentials import Login, authfile_text, login_of
 from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.images.lookups import Lookups
+from migrate.images.pace import Pace
 from migrate.images.planner import Scope
 from migrate.images.registry import Connection, Registry, RegistryError
 from migrate.images.skopeo import Access
+from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
 from migrate.state import State
@@ -25,12 +28,13 @@ QUESTIONS_AT_A_TIME = 16
 
 @dataclass
 class Session:
-    """A manifest and the registries it names, opened when first asked for."""
+    """A manifest and the registries it names, opened when first asked for; `stop` ends what waits for them."""
 
     manifest: Manifest
     project: str
-    _registries: dict[str, Registry]
-    _lock: threading.Lock
+    stop: Stop = field(default_factory=Stop)
+    _registries: dict[str, Registry] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def source(self) -> Registry:
@@ -46,8 +50,25 @@ class Session:
         """The registry of a host: a side of the manifest, or an outside source."""
         with self._lock:
             if host not in self._registries:
-                self._registries[host] = Registry(self.connection(host), self._login(host))
+                self._registries[host] = Registry(self.connection(host), self._login(host), self._pace(host))
             return self._registries[host]
+
+    def _pace(self, host: str) -> Pace:
+        return Pace(host, patience=self.manifest.file.transfer.patience, stopped=self.stop.soon, tell=say)
+
+    def is_held(self, job: Job) -> bool:
+        """Whether a registry of a job is to be left alone now."""
+        return any(self.registry(host).pace.paused for host in (job.source.registry, job.target.registry))
+
+    def check_reach(self) -> None:
+        """Look whether every registry has answered lately; asks nothing.
+
+        Raises:
+            MigrateError: one has not, for `transfer.patience`.
+        """
+        for registry in list(self._registries.values()):
+            if failure := registry.pace.gone:
+                raise MigrateError(f"registry {registry.host}: {failure}", failure.advice)
 
     def side(self, host: str) -> Side | None:
         """What the manifest says of a host; None for outside sources. Where both sides are one, that with a login."""
@@ -136,7 +157,7 @@ def _check_end(name: str, registry: Registry) -> None:
 @contextmanager
 def open_session(path: Path, project: str = "") -> Iterator[Session]:
     """Load a manifest, and give back its connections at the end."""
-    session = Session(load_manifest(path), project, {}, threading.Lock())
+    session = Session(load_manifest(path), project)
     with ExitStack() as stack:
         yield session
         for registry in session._registries.values():

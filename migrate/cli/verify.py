@@ -61,8 +61,9 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
     say("reading both registries ...")
     source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None)
     with questions() as executor:
-        wanted = resolve(run.session.requests(), run.session.scope(None), source, executor)
+        wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
         verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
+    run.session.check_reach()
     run.state.record_verified(verified)
     return verified
 

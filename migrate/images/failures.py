@@ -56,7 +56,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
         False,
     ),
     FailureClass.NOT_FOUND: Meaning(
-        "there is no such image or tag", "check the name in the manifest, or take the entry out", False
+        "there is no such image, tag or repository", "check the name in the manifest, or take the entry out", False
     ),
     FailureClass.TOO_LARGE: Meaning(
         "the target does not take an image or upload of this size, or a quota is used up",
@@ -90,7 +90,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "a layer or config is missing in the registry", "run again; if it stays, the image is damaged there", True
     ),
     FailureClass.INVALID: Meaning(
-        "what came is not a registry's answer", "is the address a registry, and no login page in between?", False
+        "what came is not a registry's answer", "is the address a registry, and no login page in between?", True
     ),
     FailureClass.UNSUPPORTED: Meaning(
         "this sort of image cannot be copied as asked", "see the reason; `format:` or `platforms:` may help", False
@@ -140,7 +140,9 @@ _OVER_LIMIT = r"exceeded quota|quota (?:has been |is )?exceeded|maximum .* usage
 """Kubernetes' ResourceQuota and LimitRange, Quay, proxies. A bare "quota" may be the name of an image."""
 _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     (r"repository name .* must be of the format", FailureClass.UNSUPPORTED),
-    (r"invalid username/password", FailureClass.LOGIN),
+    (r"invalid username/password", FailureClass.DENIED),
+    (r"pinging container .*(status code from registry 404|statuscode: 404)", FailureClass.INVALID),
+    (r"unexpected http status: [23]\d\d", FailureClass.INVALID),
     (r"loading trust policy|error loading trust policy", FailureClass.LOCAL),
     (r"getting username and password|reading json file", FailureClass.LOCAL),
     (r"unknown flag|invalid reference format|invalid source name|invalid destination name", FailureClass.LOCAL),
@@ -159,7 +161,8 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     ),
     (r"remote error: tls|tls: (?!handshake timeout)", FailureClass.TLS),
     (
-        r"digest did not match|digest mismatch|invalid checksum|corrupt|gzip: invalid",
+        r"digest did not match|digest mismatch|digest invalid|does not match expected|invalid checksum|corrupt"
+        r"|gzip: invalid",
         FailureClass.CORRUPT,
     ),
     (r"context deadline exceeded|i/o timeout|handshake timeout|client.timeout", FailureClass.TIMEOUT),
@@ -204,6 +207,8 @@ def class_of_status(status: int, words: str) -> FailureClass:
         return FailureClass.BLOB_UNKNOWN
     if re.search(_OVER_LIMIT, lowered):
         return FailureClass.TOO_LARGE
+    if "digest_invalid" in lowered or "digest invalid" in lowered:
+        return FailureClass.CORRUPT
     if "manifest_invalid" in lowered or "manifest invalid" in lowered:
         return FailureClass.UNSUPPORTED
     if "http request to an https server" in lowered:

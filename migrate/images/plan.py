@@ -61,12 +61,13 @@ Delivered = Mapping[str, str]
 class Plan:
     """Every wanted tag with what happens to it, in the manifest's order, and the image manifests that were read.
 
-    `at_target` are digests of blobs that the target registry was seen to have.
+    `at_target` are digests of blobs that the target registry was seen to have; `notes` what else is to be known.
     """
 
     copies: tuple[Copy, ...]
     image_manifests: Mapping[str, ImageManifest] = field(default_factory=dict)
     at_target: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def count(self, action: Action) -> int:
         """How many tags have this action."""

@@ -72,7 +72,7 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         look: asks the registries.
         executor: many questions at a time go through it.
     """
-    wanted = resolve(requests, scope, look, executor)
+    wanted, notes = resolve(requests, scope, look, executor)
     present, failed = answers(executor, look.find, [copy.target for copy in wanted if copy.action is Action.COPY])
     looked = [_refuse_unreadable(copy, failed) for copy in wanted]
     unsure = {copy.target: copy for copy in looked if _needs_comparison(copy, present, scope)}
@@ -85,15 +85,21 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         for copy in looked
     ]
     mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
-    return Plan(tuple(mark_links(mended)), look.read, scope.at_target)
+    return Plan(tuple(mark_links(mended)), look.read, scope.at_target, tuple(notes))
 
 
 # --- from entries to source images ------------------------------------------------------------------------------
 
 
-def resolve(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> list[Copy]:
-    """Every wanted tag with its source digest and delivery; COPY where it can be delivered, else REFUSED."""
-    everything = refuse_clashes(merge(expand(requests, scope.target, look, executor)))
+def resolve(
+    requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor
+) -> tuple[list[Copy], list[str]]:
+    """Every wanted tag with its source digest and delivery; COPY where it can be delivered, else REFUSED.
+
+    The second list is what else is to be known, in words.
+    """
+    expanded, notes = expand(requests, scope.target, look, executor)
+    everything = refuse_clashes(merge(expanded))
     wanted = [copy for copy in everything if not scope.project or scope.project in _projects(copy)]
     sources = [copy.source for copy in wanted if copy.action is Action.COPY]
     found, failed = answers(executor, partial(_find_source, look), sources)
@@ -102,27 +108,37 @@ def resolve(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, execu
     delivered = [_with_delivery(copy, manifests, unreadable, scope) for copy in named]
     losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is Method.SKOPEO}
     losses, _ = answers(executor, lambda target: _losses(look, losing[target]), losing)
-    return [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered]
+    return [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered], notes
 
 
 def _projects(copy: Copy) -> set[str]:
     return {copy.source.repository.project, copy.target.repository.project}
 
 
-def expand(requests: Sequence[ImageRequest], target: str, look: Lookups, executor: Executor) -> Iterator[Wanted]:
-    """Every tag that the entries mean, in their order, not looked at yet."""
+def expand(
+    requests: Sequence[ImageRequest], target: str, look: Lookups, executor: Executor
+) -> tuple[list[Wanted], list[str]]:
+    """Every tag that the entries mean, in their order, not looked at yet; and what a project has without tags."""
     repositories, failed = answers(executor, partial(_repositories, look), [r for r in requests if _is_open(r)])
     listed = [(request, name) for request, names in repositories.items() for name in names]
     tag_lists, unlisted = answers(executor, partial(_tags, look), listed)
+    wanted: list[Wanted] = []
+    notes: list[str] = []
     for request in requests:
         make = partial(_wanted, request, target)
         if not _is_open(request):
-            yield request, make(request.source, request.target_path, request.target_tag)
+            wanted.append((request, make(request.source, request.target_path, request.target_tag)))
         elif request in failed:
-            yield request, _refused(make(request.source, request.target_path, ""), failed[request])
+            wanted.append((request, _refused(make(request.source, request.target_path, ""), failed[request])))
         else:
-            found = _expanded(request, repositories[request], tag_lists, unlisted, make)
-            yield from ((request, copy) for copy in found)
+            found = list(_expanded(request, repositories[request], tag_lists, unlisted, make))
+            wanted += [(request, copy) for copy in found]
+            notes += _empty(request, repositories[request], tag_lists) if found else []
+            if not found:
+                wanted.append(
+                    (request, _refused(make(request.source, request.target_path, ""), _nothing_found(request)))
+                )
+    return wanted, notes
 
 
 def _expanded(
@@ -141,10 +157,19 @@ def _expanded(
         found = tag_lists[request, repository]
         if found.odd:
             yield _refused(every_tag, Failure(FailureClass.UNSUPPORTED, _odd_names(found.odd)))
-        elif not found.tags:
-            yield _refused(every_tag, _nothing_found(request))
         for tag in found.tags:
             yield make(repository.tagged(tag), path, tag)
+
+
+def _empty(
+    request: ImageRequest,
+    repositories: Iterable[Repository],
+    tag_lists: Mapping[tuple[ImageRequest, Repository], TagList],
+) -> Iterator[str]:
+    """Repositories that add nothing: usual in a project (an image stream without tags), and said all the same."""
+    for repository in repositories:
+        if (request, repository) in tag_lists and not tag_lists[request, repository].tags:
+            yield f"{repository.path}: {_nothing_found(request).words}"
 
 
 def _odd_names(names: Sequence[str]) -> str:

@@ -19,7 +19,8 @@ from migrate.images.formats import (
     NotAnImageManifestError,
     parse_image_manifest,
 )
-from migrate.images.transport import Connection, RegistryError, Scopes, Transport, connection_failure, read_answer
+from migrate.images.pace import Pace
+from migrate.images.transport import Connection, RegistryError, Scopes, Transport, repeated
 from migrate.reference import valid_digest
 
 __all__ = ["Connection", "Found", "Registry", "RegistryError"]
@@ -45,14 +46,15 @@ class Registry:
     Args:
         connection: where it is.
         login: who asks.
-        connections: how many at most at a time.
+        pace: how much at a time it is asked; its own where none is given.
         timeout: seconds without an answer or without a byte.
     """
 
-    def __init__(self, connection: Connection, login: Login, connections: int = 32, timeout: float = 60.0) -> None:
+    def __init__(self, connection: Connection, login: Login, pace: Pace | None = None, timeout: float = 60.0) -> None:
         self.host = connection.host
         self.login = login
-        self._transport = Transport(connection, login, connections, timeout)
+        self.pace = pace or Pace(connection.host)
+        self._transport = Transport(connection, login, self.pace, timeout)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -93,8 +95,17 @@ class Registry:
             self._transport.fail(what, answer)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not valid_digest(digest):
-            digest = self.manifest(repository, identifier).digest
+            return self._found_by_reading(repository, identifier)
         return Found(digest, answer.headers.get("Content-Type", "").partition(";")[0])
+
+    def _found_by_reading(self, repository: str, identifier: str) -> Found | None:
+        try:
+            manifest = self.manifest(repository, identifier)
+        except RegistryError as error:
+            if error.failure.kind is FailureClass.NOT_FOUND:
+                return None
+            raise
+        return Found(manifest.digest, manifest.media_type)
 
     def manifest(self, repository: str, identifier: str) -> ImageManifest:
         """The image manifest under a tag or digest; asked by digest, its bytes are checked against it.
@@ -104,20 +115,16 @@ class Registry:
         """
         what = self._name(repository, identifier)
         path = f"/v2/{repository}/manifests/{identifier}"
-        answer = self._transport.ask("GET", path, what, _pull(repository), accept=_ACCEPT, limit=MAX_MANIFEST_BYTES)
-        if answer.status_code != 200:
-            self._transport.fail(what, answer)
-        try:
-            manifest = parse_image_manifest(answer.content, answer.headers.get("Content-Type", ""))
-        except NotAnImageManifestError as error:
-            raise RegistryError(what, Failure(FailureClass.INVALID, str(error))) from None
-        if (
-            valid_digest(identifier)
-            and manifest.digest != identifier
-            and _digest(identifier, answer.content) != identifier
-        ):
-            raise RegistryError(what, Failure(FailureClass.CORRUPT, f"the manifest that came is {manifest.digest}"))
-        return manifest
+
+        def question() -> ImageManifest:
+            answer = self._transport.send(
+                "GET", path, what, _pull(repository), {"Accept": _ACCEPT}, limit=MAX_MANIFEST_BYTES
+            )
+            if answer.status_code != 200:
+                self._transport.fail(what, answer)
+            return _image_manifest(what, identifier, answer)
+
+        return repeated(question)
 
     def put_manifest(self, repository: str, identifier: str, manifest: ImageManifest) -> None:
         """Put a manifest under a tag or digest. A 201 is no proof: read it back."""
@@ -148,7 +155,11 @@ class Registry:
 
     def small_blob(self, repository: str, digest: str) -> bytes:
         """A config blob, checked against its digest."""
-        return b"".join(self.blob(repository, digest, _MAX_CONFIG_BYTES))
+        return repeated(lambda: b"".join(self.blob(repository, digest, _MAX_CONFIG_BYTES)))
+
+    def check_blob(self, repository: str, digest: str) -> int:
+        """Read a blob whole, keep nothing of it, and check it against its digest; its bytes."""
+        return repeated(lambda: sum(map(len, self.blob(repository, digest))))
 
     def blob(self, repository: str, digest: str, limit: int | None = None) -> Iterator[bytes]:
         """A blob's bytes; after the last one they are checked against the digest.
@@ -157,26 +168,19 @@ class Registry:
             RegistryError: NOT_FOUND, CORRUPT, INVALID (longer than `limit`), or any failure of the connection.
         """
         what = self._name(repository, digest)
+        path = f"/v2/{repository}/blobs/{digest}"
         check = hashlib.new(digest.partition(":")[0])
         size = 0
-        try:
-            answer = self._transport.open(
-                "GET", f"/v2/{repository}/blobs/{digest}", what, _pull(repository), follow=True
-            )
-            try:
-                if answer.status_code != 200:
-                    answer = read_answer(answer, what, _MAX_ERROR_BYTES)
-                    self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status_code == 404 else None)
-                for chunk in answer.iter_raw():
-                    size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise RegistryError(what, Failure(FailureClass.INVALID, f"longer than {limit} bytes"))
-                    check.update(chunk)
-                    yield chunk
-            finally:
-                answer.close()
-        except httpx.HTTPError as error:
-            raise RegistryError(what, connection_failure(error)) from None
+        with self._transport.exchange("GET", path, what, _pull(repository), follow=True) as answer:
+            if answer.status_code != 200:
+                answer = self._transport.read(answer, what, _MAX_ERROR_BYTES)
+                self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status_code == 404 else None)
+            for chunk in answer.iter_raw():
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise RegistryError(what, Failure(FailureClass.INVALID, f"longer than {limit} bytes"))
+                check.update(chunk)
+                yield chunk
         if check.hexdigest() != digest.partition(":")[2]:
             raise RegistryError(what, Failure(FailureClass.CORRUPT, f"its {size} bytes have another digest"))
 
@@ -216,6 +220,21 @@ class Registry:
             if len(seen) > _MAX_TAGS or (following and not new):
                 raise RegistryError(what, Failure(FailureClass.INVALID, "the list has no end"))
             path = following
+
+
+def _image_manifest(what: str, identifier: str, answer: httpx.Response) -> ImageManifest:
+    """The manifest of an answer, whose bytes are what was asked for, or what the registry says that they are."""
+    said = identifier if ":" in identifier else answer.headers.get("Docker-Content-Digest", "")
+    asked = said if valid_digest(said) else ""
+    came = _digest(asked, answer.content) if asked else ""
+    try:
+        manifest = parse_image_manifest(answer.content, answer.headers.get("Content-Type", ""))
+    except NotAnImageManifestError as error:
+        kind = FailureClass.INVALID if came == asked else FailureClass.CORRUPT
+        raise RegistryError(what, Failure(kind, str(error))) from None
+    if asked and asked not in (came, manifest.digest):
+        raise RegistryError(what, Failure(FailureClass.CORRUPT, f"the manifest that came is {manifest.digest}"))
+    return manifest
 
 
 def _names(answer: httpx.Response, key: str, what: str) -> list[str]:

@@ -50,7 +50,8 @@ class Job:
 class CopyResult:
     """How one copy ended; `failure` is None where the target gave back what was wanted.
 
-    `bytes` were sent for it (a job's bytes count for its first copy); times are seconds since the epoch.
+    `bytes` were sent for it (a job's bytes count for its first copy); times are seconds since the epoch; `note` is what
+    else is to be known, in words.
     """
 
     copy: Copy
@@ -61,6 +62,7 @@ class CopyResult:
     started: float = 0.0
     ended: float = 0.0
     attempt: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def run_jobs(
     stop: Stop,
     retries: Retries = Retries(),
     at_target: Iterable[str] = (),
+    held: Callable[[Job], bool] = lambda _: False,
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
 
@@ -161,8 +164,9 @@ def run_jobs(
         stop: the wishes of whoever watches.
         retries: how often failures that may pass are tried again.
         at_target: digests of blobs that some repository of the target registry has.
+        held: whether a job is not to begin now, because a registry of it is to be left alone.
     """
-    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target)).events()
+    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target), held).events()
 
 
 class _Run:
@@ -177,6 +181,7 @@ class _Run:
         stop: Stop,
         retries: Retries,
         at_target: set[str],
+        held: Callable[[Job], bool],
     ) -> None:
         self._waiting = waiting
         self._perform = perform
@@ -185,6 +190,7 @@ class _Run:
         self._stop = stop
         self._retries = retries
         self._at_target = at_target
+        self._held = held
         self._running: dict[Future[JobResult], Job] = {}
         self._later: list[tuple[float, int, Job]] = []
         self._order = count()
@@ -208,7 +214,8 @@ class _Run:
         while self._later and self._later[0][0] <= now:
             self._waiting.insert(0, heapq.heappop(self._later)[2])
         while len(self._running) < self._workers:
-            job = next_job(self._waiting, self._running.values(), self._at_target)
+            free = (job for job in self._waiting if not self._held(job))
+            job = next_job(free, self._running.values(), self._at_target)
             if job is None:
                 return
             self._waiting.remove(job)

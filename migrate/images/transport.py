@@ -11,10 +11,16 @@ import re
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 import stamina
@@ -22,6 +28,7 @@ import stamina
 from migrate.credentials import Login
 from migrate.errors import UsageError
 from migrate.images.failures import Failure, FailureClass, class_of_status, printable
+from migrate.images.pace import LONGEST_WAIT, Lane, Pace, PausedError
 from migrate.reference import DOCKER_HUB
 
 log = logging.getLogger(__name__)
@@ -30,7 +37,11 @@ stamina.instrumentation.set_on_retry_hooks([])
 _MAX_ANSWER_BYTES = 32 * 2**20
 _MAX_TOKEN_BYTES = 2**20
 _ATTEMPTS = 4
-_LONGEST_WAIT = 60.0
+_WHOLE_ANSWER = 5
+"""An answer may take this many times the timeout from its first byte to its last: one that drips never ends."""
+_LOGIN_TRIES = 3
+"""Without a login, with one, and with another where the first answer's challenge was not the true one."""
+_BUSY = (429, 502, 503, 504)
 _LONGEST_RETRY_AFTER = 600.0
 """A registry that asks for more is asked again all the same: nobody waits for a day on its word."""
 _PING = "/v2/"
@@ -40,6 +51,7 @@ _DEFAULT_TOKEN_SECONDS = 60.0
 _CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 Scopes = tuple[str, ...]
+T = TypeVar("T")
 
 
 class RegistryError(Exception):
@@ -73,20 +85,23 @@ class Transport:
     Args:
         connection: where it is.
         login: who asks.
-        connections: how many at most at a time.
+        pace: how much at a time it is asked.
         timeout: seconds without an answer or without a byte.
     """
 
-    def __init__(self, connection: Connection, login: Login, connections: int, timeout: float) -> None:
+    def __init__(self, connection: Connection, login: Login, pace: Pace, timeout: float) -> None:
         self.login = login
         self.host = connection.host
+        self.pace = pace
+        self._whole_answer = timeout * _WHOLE_ANSWER
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
         self._http = httpx.Client(
-            verify=_tls(connection),
+            verify=_tls(connection.ca_file, connection.insecure),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
+            mounts=dict.fromkeys(_without_proxy(urlsplit(self.base).hostname or ""), None),
         )
         self._challenge: dict[str, str] | None = None
         self._tokens: dict[Scopes, _Token] = {}
@@ -107,10 +122,10 @@ class Transport:
         answer = self.ask("GET", _PING, what, (), attempts=_PING_ATTEMPTS)
         if answer.status_code == 401:
             self.fail(what, answer, FailureClass.LOGIN)
+        if answer.status_code == 404:
+            self.fail(what, answer, FailureClass.INVALID)
         if answer.status_code != 200:
             self.fail(what, answer)
-        if answer.headers.get("Content-Type", "").startswith("text/html"):
-            raise RegistryError(what, Failure(FailureClass.INVALID, "it answers with a web page: not a registry"))
 
     def ask(
         self,
@@ -123,12 +138,16 @@ class Transport:
         attempts: int = _ATTEMPTS,
     ) -> httpx.Response:
         """A request that changes nothing: repeated while waiting may help."""
-        for attempt in stamina.retry_context(on=_wait, attempts=attempts, timeout=None, wait_initial=0.2, wait_max=8.0):
-            with attempt:
-                answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit)
-                if answer.status_code == 429 or answer.status_code >= 500:
-                    self.fail(what, answer)
-        return answer
+
+        def question() -> httpx.Response:
+            answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit)
+            if answer.status_code == 429 or answer.status_code >= 500:
+                self.fail(what, answer)
+            if _is_web_page(answer):
+                raise RegistryError(what, Failure(FailureClass.INVALID, "a web page (a login page?) came as answer"))
+            return answer
+
+        return repeated(question, attempts)
 
     def send(
         self,
@@ -141,19 +160,11 @@ class Transport:
         limit: int = _MAX_ANSWER_BYTES,
     ) -> httpx.Response:
         """One request with the login, its answer read up to `limit` bytes."""
-        try:
-            answer = self.open(method, path, what, scopes, headers, content)
-            answer = read_answer(answer, what, limit)
-        except httpx.HTTPError as error:
-            raise RegistryError(what, connection_failure(error)) from None
-        except (httpx.InvalidURL, UnicodeError):
-            raise RegistryError(
-                what, Failure(FailureClass.INVALID, "it answers with addresses or tokens that are none")
-            ) from None
-        log.debug("%s %s: %s", method, what, answer.status_code)
-        return answer
+        with self.exchange(method, path, what, scopes, headers, content) as answer:
+            return self.read(answer, what, limit)
 
-    def open(
+    @contextmanager
+    def exchange(
         self,
         method: str,
         path: str,
@@ -163,25 +174,94 @@ class Transport:
         content: bytes | None = None,
         *,
         follow: bool = False,
+    ) -> Iterator[httpx.Response]:
+        """One request with the login, in its turn; the body is not read yet.
+
+        Raises:
+            RegistryError: no answer, also where the connection breaks while the body is read.
+        """
+        try:
+            with self.pace.place(Lane.REQUESTS) as place:
+                try:
+                    answer = self._open(method, path, what, scopes, headers, content, follow=follow)
+                    try:
+                        place.ended(_busy(answer))
+                        yield answer
+                    finally:
+                        answer.close()
+                except httpx.HTTPError as error:
+                    failure = connection_failure(error)
+                    place.ended(failure)
+                    raise RegistryError(what, failure) from None
+        except PausedError as paused:
+            raise RegistryError(what, paused.failure) from None
+        except (httpx.InvalidURL, UnicodeError):
+            words = "it answers with addresses or tokens that are none"
+            raise RegistryError(what, Failure(FailureClass.INVALID, words)) from None
+        log.debug("%s %s: %s", method, what, answer.status_code)
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        scopes: Scopes,
+        headers: dict[str, str] | None,
+        content: bytes | None,
+        *,
+        follow: bool,
     ) -> httpx.Response:
-        """Send one request; send it again once where the registry wants a (newer) login. The body is not read yet."""
-        stale = None
-        while True:
-            authorization = self._authorization(what, scopes, stale)
-            own = {"Authorization": authorization} if authorization else {}
-            request = self._http.build_request(
-                method,
-                f"{self.base}{path}",
-                headers={**(headers or {}), **own},
-                content=content,
-                timeout=_PING_SECONDS if path == _PING else self._http.timeout,
-            )
-            answer = self._http.send(request, stream=True, follow_redirects=follow)
-            if answer.status_code != 401 or stale is not None:
-                return answer
-            read_answer(answer, what, _MAX_ANSWER_BYTES)
+        """Send one request; send it again while the registry's challenge brings forth another login than was sent."""
+        sent = self._authorization(what, scopes, None)
+        for left in reversed(range(_LOGIN_TRIES)):
+            answer = self._send(method, path, sent, headers or {}, content, follow=follow)
+            if answer.status_code != 401 or not left:
+                break
+            answer = self.read(answer, what, _MAX_ANSWER_BYTES)
             self._learn(answer)
-            stale = authorization
+            before, sent = sent, self._authorization(what, scopes, sent)
+            if sent == before:
+                break
+        return answer
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        authorization: str,
+        headers: dict[str, str],
+        content: bytes | None,
+        *,
+        follow: bool,
+    ) -> httpx.Response:
+        own = {"Authorization": authorization} if authorization else {}
+        request = self._http.build_request(
+            method,
+            f"{self.base}{path}",
+            headers={**headers, **own},
+            content=content,
+            timeout=_PING_SECONDS if path == _PING else self._http.timeout,
+        )
+        return self._http.send(request, stream=True, follow_redirects=follow)
+
+    def read(self, answer: httpx.Response, what: str, limit: int) -> httpx.Response:
+        """Read an answer up to a limit of bytes and of time: one that never ends must not hold the work for ever."""
+        if answer.is_closed:
+            return answer
+        chunks, size, deadline = [], 0, time.monotonic() + self._whole_answer
+        try:
+            for chunk in answer.iter_raw():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
+                if time.monotonic() > deadline:
+                    words = f"{size} bytes came in {self._whole_answer:.0f} s, and that was not all"
+                    raise RegistryError(what, Failure(FailureClass.TIMEOUT, words))
+        finally:
+            answer.close()
+        headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
+        return httpx.Response(answer.status_code, headers=headers, content=b"".join(chunks), request=answer.request)
 
     def _learn(self, answer: httpx.Response) -> None:
         """Remember how this registry wants to be asked."""
@@ -221,7 +301,7 @@ class Transport:
             parameters.append(("service", challenge["service"]))
         headers = {"Authorization": f"Basic {credential.basic}"} if credential else {}
         request = self._http.build_request("GET", realm, params=parameters, headers=headers)
-        answer = read_answer(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
+        answer = self.read(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
         if answer.status_code != 200:
             self.fail(what, answer, FailureClass.LOGIN if answer.status_code == 401 and not scopes else None)
         try:
@@ -249,41 +329,65 @@ class Transport:
         return False
 
 
-def read_answer(answer: httpx.Response, what: str, limit: int) -> httpx.Response:
-    """Read an answer up to a limit: a registry that never ends must not fill the memory."""
-    chunks, size = [], 0
-    try:
-        for chunk in answer.iter_raw():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
-    finally:
-        answer.close()
-    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-encoding"}
-    return httpx.Response(answer.status_code, headers=headers, content=b"".join(chunks), request=answer.request)
+def repeated(question: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
+    """Ask something that changes nothing, again where it fails in a way that may pass.
+
+    Raises:
+        RegistryError: the last failure.
+    """
+    again = stamina.RetryingCaller(attempts=attempts, timeout=None, wait_initial=0.2, wait_max=8.0)
+    return again.on(_wait)(question)
 
 
-def _tls(connection: Connection) -> ssl.SSLContext:
+def _is_web_page(answer: httpx.Response) -> bool:
+    """Whether this is a page for people instead of an answer: a login page, or a proxy's."""
+    return answer.status_code == 200 and bool(answer.headers.get("Content-Type", "").startswith("text/html"))
+
+
+def _without_proxy(host: str) -> list[str]:
+    """Where the proxies of the environment do not hold, as patterns of httpx.
+
+    As Go (and so skopeo) has it, what httpx does not do by itself: never for this machine, and not for addresses
+    within a network of NO_PROXY such as 10.0.0.0/8.
+    """
+    direct = ["all://localhost", "all://127.0.0.1", "all://[::1]"]
+    with suppress(ValueError):
+        address = ip_address(host)
+        networks = [entry.strip() for entry in getproxies().get("no", "").split(",") if "/" in entry]
+        if address.is_loopback or any(address in ip_network(network, strict=False) for network in networks):
+            direct.append(f"all://{host}" if address.version == 4 else f"all://[{host}]")
+    return direct
+
+
+@cache
+def _tls(ca_file: Path | None, insecure: bool) -> ssl.SSLContext:
     """The system's certificate authorities, as skopeo has them, and the manifest's."""
     context = ssl.create_default_context()
-    if connection.ca_file:
+    if ca_file:
         try:
-            context.load_verify_locations(cafile=str(connection.ca_file))
+            context.load_verify_locations(cafile=str(ca_file))
         except (OSError, ssl.SSLError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a PEM certificate"
-            raise UsageError(f"{connection.ca_file}: caFile of {connection.host} cannot be read: {reason}") from None
-    if connection.insecure:
+            raise UsageError(f"{ca_file}: this caFile cannot be read: {reason}") from None
+    if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
 def _wait(error: Exception) -> bool | float:
-    """Whether, and how long, to wait before the same question is asked again."""
-    if not isinstance(error, RegistryError) or not error.failure.retry:
+    """Whether, and how long, to wait before the same question is asked again; a long wait frees the worker instead."""
+    if not isinstance(error, RegistryError) or not error.failure.retry or error.failure.retry_after > LONGEST_WAIT:
         return False
-    return min(error.failure.retry_after, _LONGEST_WAIT) or True
+    return error.failure.retry_after or True
+
+
+def _busy(answer: httpx.Response) -> Failure | None:
+    """What an answer says of a registry that has too much to do, or cannot be reached behind its router."""
+    if answer.status_code not in _BUSY:
+        return None
+    words = f"HTTP {answer.status_code} {answer.reason_phrase}"
+    return Failure(class_of_status(answer.status_code, ""), words, _retry_after(answer))
 
 
 def _retry_after(answer: httpx.Response) -> float:

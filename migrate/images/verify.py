@@ -114,8 +114,7 @@ def _blob_problem(target: Registry, key: BlobKey, *, deep: bool) -> str:
     repository, blob = key
     if deep:
         try:
-            for _ in target.blob(repository.path, blob.digest):
-                pass
+            target.check_blob(repository.path, blob.digest)
         except RegistryError as error:
             return f"blob {blob.digest[:19]}: {error.failure}"
         return ""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import OCI_MANIFEST, Descriptor, ImageManifest
 from migrate.images.lookups import Lookups
+from migrate.images.pace import Lane, PausedError
 from migrate.images.plan import Copy
 from migrate.images.planner import wrong_format
 from migrate.images.registry import Registry, RegistryError
@@ -123,7 +124,9 @@ def perform(bench: Bench, job: Job) -> JobResult:
         failure = _failure(error)
         if failure.kind is FailureClass.BLOB_UNKNOWN:
             bench.book.forget(job.target.path, job.blobs)
-        return JobResult(job, tuple(_result(job, copy, failure, started) for copy in job.copies))
+        return JobResult(
+            job, tuple(_result(job, copy, _with_move(bench, copy, failure), started) for copy in job.copies)
+        )
     results = [_finished(bench, job, copy, top, started) for copy in job.copies]
     results[0] = replace(results[0], bytes=sent)
     blobs = tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
@@ -136,6 +139,27 @@ def _failure(error: CopyFailedError | RegistryError | LoginError) -> Failure:
 
 def _result(job: Job, copy: Copy, failure: Failure | None, started: float) -> CopyResult:
     return CopyResult(copy, failure, started=started, ended=time.time(), attempt=job.attempt)
+
+
+def _with_move(bench: Bench, copy: Copy, failure: Failure) -> Failure:
+    """What is missing at the source may be missing because its tag names something else by now."""
+    if failure.kind not in (FailureClass.NOT_FOUND, FailureClass.BLOB_UNKNOWN):
+        return failure
+    return replace(failure, words="; ".join(filter(None, (failure.words, _move(bench, copy)))))
+
+
+def _move(bench: Bench, copy: Copy) -> str:
+    """What became of the source tag since the plan, in words; empty where it is as it was, or does not tell."""
+    source = copy.source
+    if not source.tag:
+        return ""
+    try:
+        found = bench.registry(source.repository.registry).find_manifest(source.repository.path, source.tag)
+    except (RegistryError, LoginError):
+        return ""
+    if found is None:
+        return "the source tag is gone since it was planned"
+    return "" if found.digest == source.digest else f"the source tag has moved since it was planned, to {found.digest}"
 
 
 def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
@@ -212,18 +236,46 @@ def _mount(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
 
 def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
     watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
-    failure = skopeo.run(bench.program, argv, skopeo.child_environment(os.environ, bench.data_home), watch)
+    environment = skopeo.child_environment(os.environ, bench.data_home)
+    with _places(bench, job) as tell:
+        failure = skopeo.run(bench.program, argv, environment, watch)
+        tell(failure)
     if failure and failure.kind is FailureClass.DENIED:
         failure = _login_or_right(bench, job, failure)
     if failure:
         raise CopyFailedError(failure)
 
 
+@contextmanager
+def _places(bench: Bench, job: Job) -> Iterator[Callable[[Failure | None], None]]:
+    """Hold a place for a copy at both registries, always in the same order; what is yielded takes how it ended.
+
+    Raises:
+        CopyFailedError: one of them is to be left alone now.
+    """
+    hosts = sorted({job.source.registry, job.target.registry})
+    with ExitStack() as stack:
+        try:
+            places = {host: stack.enter_context(bench.registry(host).pace.place(Lane.COPIES)) for host in hosts}
+        except PausedError as paused:
+            raise CopyFailedError(paused.failure) from None
+
+        def tell(failure: Failure | None) -> None:
+            named = [host for host in hosts if failure and host in failure.words]
+            for host in named or hosts:
+                places[host].ended(failure)
+
+        yield tell
+
+
 def _login_or_right(bench: Bench, job: Job, denied: Failure) -> Failure:
-    """skopeo says the same of a refused login and of a missing right: the registries know which it is."""
+    """skopeo says the same of a refused login, a missing right and a login page: the registries know which it is."""
     for host in (job.source.registry, job.target.registry):
-        if bench.registry(host).refuses_login():
-            return replace(denied, kind=FailureClass.LOGIN, words=f"{host}: {denied.words}")
+        try:
+            bench.registry(host).ping()
+        except RegistryError as error:
+            if error.failure.kind in (FailureClass.LOGIN, FailureClass.INVALID):
+                return replace(denied, kind=error.failure.kind, words=f"{host}: {denied.words}")
     return denied
 
 
@@ -240,7 +292,8 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
         return _result(job, copy, _failure(error), started)
     log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
-    return replace(done, target_digest=top.digest, target_media_type=top.media_type)
+    note = _move(bench, copy)
+    return replace(done, target_digest=top.digest, target_media_type=top.media_type, note=note)
 
 
 def _has(bench: Bench, copy: Copy, digest: str) -> bool:
@@ -257,18 +310,28 @@ def _has(bench: Bench, copy: Copy, digest: str) -> bool:
 
 
 def _put(bench: Bench, job: Job, target: Reference, top: ImageManifest) -> None:
-    """Put the manifest under the tag. An answer that got lost, or a 500, may be a put that succeeded."""
+    """Put the manifest under the tag; where the registry misses a blob, carry again, once."""
+    try:
+        _put_once(bench, target, top)
+    except RegistryError as error:
+        if error.failure.kind is not FailureClass.BLOB_UNKNOWN or job.delivery.method is not Method.CARRY:
+            raise
+        _carry_again(bench, job)
+        _put_once(bench, target, top)
+
+
+def _put_once(bench: Bench, target: Reference, top: ImageManifest) -> None:
+    """Put; an answer that got lost, or a 500, may be a put that succeeded."""
     path, tag = target.repository.path, target.tag
     try:
         bench.target.put_manifest(path, tag, top)
     except RegistryError as error:
-        found = bench.target.find_manifest(path, tag)
-        if found is not None and found.digest == top.digest:
-            return
-        if error.failure.kind is not FailureClass.BLOB_UNKNOWN or job.delivery.method is not Method.CARRY:
+        try:
+            found = bench.target.find_manifest(path, tag)
+        except RegistryError:
+            raise error from None
+        if found is None or found.digest != top.digest:
             raise
-        _carry_again(bench, job)
-        bench.target.put_manifest(path, tag, top)
 
 
 def _carry_again(bench: Bench, job: Job) -> None:

@@ -407,6 +407,7 @@ class Transfer(Model):
     link_max_missing: Size = 16 * 2**20
     manifest_puts_per_repository: Annotated[int, Field(ge=1)] = 2
     copy_timeout: Duration = 7200.0
+    patience: Duration = 600.0
 
 
 class ManifestFile(Model):

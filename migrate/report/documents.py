@@ -18,6 +18,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "kind": "plan",
         "counts": {str(action): plan.count(action) for action in Action},
         "bytes": {"unique": plan.unique_bytes, "total": plan.total_bytes},
+        "notes": list(plan.notes),
         "copies": [copy_document(copy) for copy in plan.copies],
     }
 
@@ -52,6 +53,7 @@ def result_document(result: CopyResult) -> dict[str, Any]:
         "class": str(result.failure.kind) if result.failure else None,
         "error": str(result.failure) if result.failure else None,
         "advice": result.failure.advice if result.failure else None,
+        "note": result.note or None,
     }
 
 

@@ -28,8 +28,17 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
         yield ""
         yield "Changes on the way:"
         yield from _shortened([f"  {copy.target.short}: {'; '.join(copy.warnings)}" for copy in warned])
+    yield from note_lines(plan.notes)
     yield ""
     yield plan_summary(plan)
+
+
+def note_lines(notes: Sequence[str]) -> Iterator[str]:
+    """What else is to be known of a plan."""
+    if notes:
+        yield ""
+        yield "Nothing to move in:"
+        yield from _shortened([f"  {note}" for note in notes])
 
 
 def _by_tag(copies: Sequence[Copy]) -> Iterator[str]:
@@ -123,6 +132,13 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         meaning = MEANINGS[FailureClass(kind)]
         yield f"{kind}: {meaning.meaning} -> {meaning.advice}"
         yield from _shortened([f"  {_name(row)}{_own_words(row, meaning.meaning)}" for row in members])
+
+
+def moved_lines(moved: Sequence[str]) -> Iterator[str]:
+    """Source tags that were copied as planned and name something else by now."""
+    if moved:
+        yield "Moved while this ran (what was planned is copied; run again to bring what they name now):"
+        yield from _shortened([f"  {words}" for words in moved])
 
 
 def _own_words(row: Mapping[str, Any], meaning: str) -> str:

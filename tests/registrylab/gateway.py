@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from registrylab.registry import Tls
 
-_HOP_HEADERS = {"connection", "content-length", "keep-alive", "transfer-encoding"}
+HOP_HEADERS = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 _MANIFEST, _BLOB, _UPLOAD = "/manifests/", "/blobs/sha256:", "/blobs/uploads/"
 
 
@@ -95,14 +96,38 @@ def pass_on(request: Request, forward: Forward) -> Answer:
     return forward(request)
 
 
+def end_to_end(headers: Message) -> dict[str, str]:
+    """A request's headers for the next server; one that came several times (skopeo's Accept) as one list."""
+    names = {name.lower() for name in headers} - HOP_HEADERS
+    return {name: ", ".join(headers.get_all(name, [])) for name in sorted(names)}
+
+
+def ask(host: str, request: Request) -> Answer:
+    """Send a request on to a plain HTTP server (host:port), and take its answer whole."""
+    connection = http.client.HTTPConnection(host, timeout=60)
+    try:
+        connection.request(request.method, request.path, request.body, request.headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        dropped = HOP_HEADERS - {"content-length"} if request.method == "HEAD" else HOP_HEADERS
+        kept = tuple((k, v) for k, v in answer.getheaders() if k.lower() not in dropped)
+        return Answer(answer.status, kept, body)
+    finally:
+        connection.close()
+
+
 @dataclass
 class Gateway:
-    """A running gateway; `host` is where to connect, `handle` may be changed, `seen` are all requests, oldest first."""
+    """A running gateway.
+
+    `host` is where to connect, `handle` may be changed, `seen` are all requests, oldest first, `errors` the handler's.
+    """
 
     host: str
     upstream: str
     handle: Handle
     seen: list[Request] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
     most_at_once: int = 0
     _server: "_Server | None" = None
     _at_once: int = 0
@@ -122,17 +147,7 @@ class Gateway:
 
     def forward(self, request: Request) -> Answer:
         """Ask the registry behind."""
-        connection = http.client.HTTPConnection(self.upstream, timeout=60)
-        try:
-            connection.request(request.method, request.path, request.body, request.headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in _HOP_HEADERS - {"content-length"}]
-            if request.method != "HEAD":
-                kept = [(k, v) for k, v in kept if k.lower() != "content-length"]
-            return Answer(answer.status, tuple(kept), body)
-        finally:
-            connection.close()
+        return ask(self.upstream, request)
 
     def refuse(self) -> None:
         """From now on nobody listens: new connections are refused, those that are open are closed."""
@@ -146,7 +161,10 @@ class Gateway:
 
 @contextmanager
 def gateway(upstream: str, handle: Handle = pass_on, tls: Tls | None = None) -> Iterator[Gateway]:
-    """A gateway on a free loopback port before the registry at `upstream` (host:port, plain HTTP)."""
+    """A gateway on a free loopback port before the registry at `upstream` (host:port, plain HTTP).
+
+    What a handler raised by mistake is raised again at the end.
+    """
     server = _Server(("127.0.0.1", 0), _Handler)
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -161,6 +179,8 @@ def gateway(upstream: str, handle: Handle = pass_on, tls: Tls | None = None) -> 
     finally:
         server.close_all()
         thread.join(5)
+    if made.errors:
+        raise made.errors[0]
 
 
 class _Server(ThreadingHTTPServer):
@@ -204,11 +224,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _exchange(self) -> None:
-        headers = {k.lower(): v for k, v in self.headers.items() if k.lower() not in _HOP_HEADERS}
+        headers = end_to_end(self.headers)
         try:
             answer = self.server.gateway.answer(Request(self.command, self.path, headers, self._body()))
             self._send(answer)
-        except (Reset, OSError):
+        except (Reset, OSError, http.client.HTTPException):
+            self._reset()
+        except Exception as error:
+            self.server.gateway.errors.append(error)
             self._reset()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _exchange  # noqa: N815 - named by the base class

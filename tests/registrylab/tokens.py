@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from registrylab.gateway import Answer, Forward, Request, ask
+
 _ISSUER, _SERVICE = "lab-tokens", "lab-registry"
 
 
@@ -100,6 +102,17 @@ def token_server(folder: Path, users: dict[str, str]) -> Iterator[TokenServer]:
         thread.join(5)
 
 
+def behind_one_host(server: TokenServer, request: Request, forward: Forward) -> Answer:
+    """A handler for a gateway: the registry and its token server under one host, as behind OpenShift's router."""
+    token_host = urlsplit(server.url).netloc
+    if request.phase == "token":
+        return ask(token_host, request)
+    answer = forward(request)
+    challenge = answer.header("WWW-Authenticate")
+    own = challenge.replace(server.url, f"http://{request.headers['host']}")
+    return answer.with_headers(WWW_Authenticate=own) if challenge else answer
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -118,12 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def self_signed(folder: Path, name: str) -> tuple[Path, ec.EllipticCurvePrivateKey]:
-    """A certificate for 127.0.0.1 and localhost, `<name>.crt` and `<name>.key` in `folder`; the key too."""
+def self_signed(folder: Path, name: str, *hosts: str) -> tuple[Path, ec.EllipticCurvePrivateKey]:
+    """A certificate for 127.0.0.1, localhost and more hosts, `<name>.crt` and `<name>.key` in `folder`; the key too."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names = [loopback, *(x509.DNSName(host) for host in ("localhost", *hosts))]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

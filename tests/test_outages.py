@@ -1,0 +1,143 @@
+"""A registry that has too much to do, goes away, and comes back: the run slows down, waits, goes on, or says why."""
+
+import re
+import signal
+import threading
+import time
+
+from conftest import Ends
+from registrylab.client import LabClient
+from registrylab.faults import Faults, Rule, faulty
+from registrylab.gateway import Answer, Forward, Request, gateway
+from registrylab.images import Image, make_image, make_layer
+
+BASE = make_layer("base", 20_000)
+
+
+def small(name: str) -> Image:
+    return make_image([BASE, make_layer(name, 2_000)])
+
+
+def fill(source: LabClient, number: int) -> None:
+    for n in range(number):
+        source.push(f"a/app{n % 5}", small(f"app-{n}"), f"v{n}")
+
+
+class Crowded:
+    """A registry that answers 429 while more than `most` requests are under way."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.now, self.refused, self.asked = most, 0, 0, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, request: Request, forward: Forward) -> Answer:
+        with self._lock:
+            self.now, self.asked = self.now + 1, self.asked + 1
+            crowded = self.now > self.most
+            self.refused += crowded
+        try:
+            time.sleep(0.01)
+            return Answer(429, (), b"Too many requests, please try again later.") if crowded else forward(request)
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+def test_a_crowded_registry_gets_fewer_questions_and_everything_arrives(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    fill(source, 60)
+    crowded = Crowded(most=5)
+    with gateway(ends.target.host, crowded) as near:
+        manifest = ends.through(ends.manifest("images: [a]"), target=near.host)
+        ran = ends.run("copy", manifest, "--jobs", "8")
+        assert ran.code == 0, ran.text
+        refused, asked = crowded.refused, crowded.asked
+        crowded.refused = crowded.asked = 0
+        assert ends.run("copy", manifest).code == 0
+    assert len(target.images()) == 60
+    assert refused < asked / 10, f"{refused} of {asked}"
+    assert crowded.refused < crowded.asked / 4, f"{crowded.refused} of {crowded.asked}"
+
+
+def test_retry_after_is_kept_by_every_worker(ends: Ends, source: LabClient) -> None:
+    fill(source, 12)
+    struck: list[float] = []
+    asked: list[float] = []
+
+    def handle(request: Request, forward: Forward) -> Answer:
+        asked.append(time.monotonic())
+        if request.phase == "manifest put" and "sha256:" not in request.path and not struck:
+            struck.append(time.monotonic())
+            return Answer(429, (("Retry-After", "3"),), b"later")
+        return forward(request)
+
+    with gateway(ends.target.host, handle) as near:
+        ran = ends.run("copy", ends.through(ends.manifest("images: [a]"), target=near.host), "--jobs", "1")
+    assert ran.code == 0, ran.text
+    assert [t for t in asked if struck[0] + 0.2 < t < struck[0] + 2.9] == []
+
+
+def test_a_registry_that_goes_away_and_comes_back_costs_time_and_no_tag(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    fill(source, 20)
+    faults = Faults([])
+    with gateway(ends.target.host, faults) as near:
+        manifest = ends.through(ends.manifest("images: [a]"), target=near.host)
+        process = ends.start("copy", manifest, "--jobs", "2")
+        while not near.asked("manifest put"):
+            time.sleep(0.02)
+        faults.rules = [Rule("reset")]
+        time.sleep(5)
+        faults.rules = []
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert "trying again for up to 10 min" in err
+    assert re.search(rf"{near.host} answers again, after \d", err)
+    assert len(target.images()) == 20
+
+
+def test_a_registry_that_stays_away_ends_the_run_with_everything_kept(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    fill(source, 20)
+    with faulty(ends.target.host) as (near, faults):
+        body = "images: [a]\ntransfer: {patience: 2s}"
+        manifest = ends.through(ends.manifest(body), target=near.host)
+        process = ends.start("copy", manifest, "--jobs", "2")
+        while not near.asked("manifest put"):
+            time.sleep(0.02)
+        faults.rules = [Rule("503")]
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1, out + err
+        assert f"registry {near.host}: the registry answered that it cannot answer now: no answer for" in err
+        assert "left to do" in out
+        assert "To go on: rahti-migrate copy" in out
+        faults.rules = []
+        ran = ends.run("run", manifest)
+        assert ran.code == 0, ran.text
+    assert len(target.images()) == 20
+
+
+def test_a_plan_ends_too_where_a_registry_went_away(ends: Ends, source: LabClient) -> None:
+    fill(source, 5)
+    with faulty(ends.source.host, Rule("503", "manifest")) as (near, _):
+        body = "images: [a/app0, a/app1]\ntransfer: {patience: 1s}"
+        ran = ends.run("plan", ends.through(ends.manifest(body), source=near.host))
+    assert ran.code == 1, ran.text
+    assert f"registry {near.host}" in ran.err
+
+
+def test_ctrl_c_ends_a_wait(ends: Ends, source: LabClient) -> None:
+    fill(source, 5)
+    rule = Rule("429, Retry-After", "blob")
+    with faulty(ends.target.host, rule) as (near, faults):
+        process = ends.start("copy", ends.through(ends.manifest("images: [a]"), target=near.host))
+        while faults.struck.total() < 4:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert time.monotonic() - began < 8
