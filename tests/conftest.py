@@ -110,6 +110,18 @@ class Ends:
 
 
 @pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home of its own, and none of the tester's logins."""
+    for name in ("KUBECONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "DOCKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    return folder
+
+
+@pytest.fixture
 def ends(tmp_path: Path) -> Iterator[Ends]:
     """Two fresh registries: changes of one test are not seen by another."""
     with (

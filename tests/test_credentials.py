@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,55 +13,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from logins import SECRET, credential, login, program, refused, written
 
-from migrate.credentials import Credential, Login, _default_authfiles, authfile_text, login_of
+from migrate.credentials import Credential, Login
 from migrate.errors import LoginError
-from migrate.manifest.model import Login as LoginEntry
 
-HOST = "image-registry.apps.2.rahti.csc.fi"
-SECRET = "sha256~s3cret-Kulkuri"
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A home of its own, and none of the tester's logins."""
-    for name in ("KUBECONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "DOCKER_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    folder = tmp_path / "home"
-    folder.mkdir()
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    return folder
-
-
-def written(path: Path, text: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def program(path: Path, script: str) -> Path:
-    written(path, f"#!/bin/sh\n{script}\n").chmod(0o755)
-    return path
-
-
-def login(folder: Path, registry: str = HOST, **entry: Any) -> Login:
-    return login_of(LoginEntry.model_validate(entry), registry, folder)
-
-
-def credential(folder: Path, registry: str = HOST, **entry: Any) -> Credential | None:
-    return login(folder, registry, **entry).credential()
-
-
-def refused(folder: Path, words: str, **entry: Any) -> LoginError:
-    """The login fails with these words, and neither they nor the traceback tell the secret."""
-    asked = login(folder, **entry)
-    with pytest.raises(LoginError) as caught:
-        asked.credential()
-    assert words in caught.value.what
-    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(asked) + str(vars(asked))
-    assert SECRET not in told
-    return caught.value
+pytestmark = pytest.mark.usefixtures("home")
 
 
 # --- environment, files, commands -------------------------------------------------------------------------------
@@ -324,126 +280,7 @@ def test_a_kubeconfig_of_any_shape_gives_a_login_or_words(
             assert error.what
 
 
-# --- auth files -------------------------------------------------------------------------------------------------
-
-
-def auths(**entries: object) -> str:
-    return json.dumps({"auths": {key.replace("_", "."): entry for key, entry in entries.items()}})
-
-
-def auth(user: str = "ann", secret: str = SECRET) -> dict[str, str]:
-    return {"auth": base64.b64encode(f"{user}:{secret}".encode()).decode()}
-
-
-@pytest.mark.parametrize("key", [HOST, f"https://{HOST}", f"https://{HOST}/v2/"])
-def test_an_auth_file_of_podman_or_docker_has_the_login(tmp_path: Path, key: str) -> None:
-    written(tmp_path / "auth.json", json.dumps({"auths": {key: auth()}, "credsStore": "desktop"}))
-    assert credential(tmp_path, authfile="auth.json") == Credential("ann", SECRET)
-
-
-@pytest.mark.parametrize("key", ["docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io"])
-def test_docker_hub_goes_by_many_names(tmp_path: Path, key: str) -> None:
-    written(tmp_path / "auth.json", json.dumps({"auths": {key: auth()}}))
-    assert credential(tmp_path, "docker.io", authfile="auth.json") == Credential("ann", SECRET)
-
-
-@pytest.mark.parametrize(
-    ("secret", "found"), [("a:b:c", "a:b:c"), ("sää 天気", "sää 天気"), (f"{SECRET}\0\0", SECRET), ("", "")]
-)
-def test_passwords_come_out_as_they_were_put_in(tmp_path: Path, secret: str, found: str) -> None:
-    written(tmp_path / "auth.json", json.dumps({"auths": {HOST: auth(secret=secret)}}))
-    assert credential(tmp_path, authfile="auth.json") == Credential("ann", found)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "the auth file cannot be read: No such file or directory"),
-        (f'{{"auths": {{"{HOST}": {{"auth": "{SECRET}', "the auth file is not JSON"),
-        (b"\xff" + SECRET.encode(), "the auth file cannot be read: it is not text"),
-        (auths(other_host=auth()), f"no login for {HOST} in it"),
-        (json.dumps({"auths": {HOST: {}}, "credsStore": "desktop"}), f"no login for {HOST} in it"),
-        ("[]", f"no login for {HOST} in it"),
-        ('{"auths": []}', f"no login for {HOST} in it"),
-        (json.dumps({"auths": {HOST: SECRET}}), f"no login for {HOST} in it"),
-        (json.dumps({"auths": {HOST: {"auth": SECRET}}}), f"the entry for {HOST} is broken"),
-        (json.dumps({"auths": {HOST: {"auth": 7}}}), f"the entry for {HOST} is broken"),
-        (json.dumps({"auths": {HOST: {"auth": base64.b64encode(SECRET.encode()).decode()}}}), "is broken"),
-    ],
-)
-def test_an_auth_file_without_the_login_is_named(tmp_path: Path, content: str | bytes | None, words: str) -> None:
-    if content is not None:
-        written(tmp_path / "auth.json", content)
-    error = refused(tmp_path, words, authfile="auth.json")
-    assert str(tmp_path / "auth.json") in error.what
-
-
-def default_credential(registry: str = HOST) -> Credential | None:
-    return login_of(None, registry, Path("/nowhere")).credential()
-
-
-def test_without_a_login_and_without_auth_files_we_are_anonymous() -> None:
-    assert default_credential() is None
-    assert login_of(None, HOST, Path()).origin == "the auth files of podman and docker"
-
-
-@pytest.mark.parametrize(
-    ("variable", "file"),
-    [
-        (None, "run/containers/auth.json"),
-        (None, "home/.config/containers/auth.json"),
-        (None, "home/.docker/config.json"),
-        ("XDG_CONFIG_HOME=config", "config/containers/auth.json"),
-        ("DOCKER_CONFIG=docker", "docker/config.json"),
-        ("REGISTRY_AUTH_FILE=mine.json", "mine.json"),
-    ],
-)
-def test_without_a_login_the_auth_files_of_podman_and_docker_are_asked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str | None, file: str
-) -> None:
-    if variable:
-        name, _, value = variable.partition("=")
-        monkeypatch.setenv(name, str(tmp_path / value))
-    written(tmp_path / file, json.dumps({"auths": {HOST: auth()}}))
-    assert default_credential() == Credential("ann", SECRET)
-
-
-def test_podmans_login_comes_before_dockers_and_one_without_the_registry_is_passed_by(tmp_path: Path) -> None:
-    written(tmp_path / "run/containers/auth.json", json.dumps({"auths": {"quay.io": auth("podman")}}))
-    written(tmp_path / "home/.docker/config.json", json.dumps({"auths": {HOST: auth("docker"), "quay.io": auth()}}))
-    assert default_credential("quay.io") == Credential("podman", SECRET)
-    assert default_credential() == Credential("docker", SECRET)
-
-
-def test_a_named_auth_file_is_the_only_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path) -> None:
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "none.json"))
-    written(home / ".docker/config.json", json.dumps({"auths": {HOST: auth()}}))
-    assert default_credential() is None
-
-
-def test_without_a_runtime_folder_podman_keeps_logins_below_run_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert _default_authfiles()[0] == Path(f"/run/containers/{os.getuid()}/auth.json")
-
-
 # --- what is done with them -------------------------------------------------------------------------------------
-
-
-NAMES = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]))
-SECRETS = st.text().filter(lambda secret: secret == secret.strip("\0"))
-
-
-@given(NAMES, SECRETS)
-def test_an_authfile_that_we_write_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, user: str, secret: str
-) -> None:
-    folder = tmp_path_factory.mktemp("auth")
-    written(folder / "auth.json", authfile_text(HOST, Credential(user, secret)))
-    assert credential(folder, authfile="auth.json") == Credential(user, secret)
-
-
-def test_an_authfile_for_nobody_has_no_login_in_it() -> None:
-    assert json.loads(authfile_text(HOST, None)) == {"auths": {}}
 
 
 def test_a_credential_shows_its_user_and_never_its_secret() -> None:

@@ -139,6 +139,13 @@ def test_certificates_and_registries_without_tls_are_told_side_by_side() -> None
     )  # fmt: skip
 
 
+def test_a_side_without_a_login_is_asked_anonymously() -> None:
+    skopeo = Skopeo("skopeo", "1.9.3", FLAGS)
+    given = carry_arguments(skopeo, SOURCE.at(DIGEST), TARGET.at(DIGEST), Access(None), Access(None), 60)
+    assert {"--src-no-creds", "--dest-no-creds"} <= set(given)
+    assert not {"--src-authfile", "--dest-authfile"} & set(given)
+
+
 @pytest.mark.parametrize(
     ("form", "whole", "said"),
     [

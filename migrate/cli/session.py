@@ -21,6 +21,7 @@ from migrate.images.skopeo import Access
 from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
+from migrate.reference import Repository
 from migrate.state import State
 
 QUESTIONS_AT_A_TIME = 16
@@ -188,28 +189,34 @@ class PrivateAccess:
         self._session = session
         self._folder = folder
         self._lock = threading.Lock()
-        self._written: dict[str, str] = {}
+        self._written: dict[tuple[str, str], tuple[Path, str]] = {}
 
-    def __call__(self, host: str) -> Access:
-        """What skopeo needs for a host.
+    def __call__(self, repository: Repository) -> Access:
+        """What skopeo needs for a repository.
 
         Raises:
             LoginError: the login cannot be had.
         """
-        connection = self._session.connection(host)
-        login = self._session.registry(host).login
-        name = host.replace(":", "_")
-        authfile = self._folder / f"{name}.json"
-        with self._lock:
-            text = authfile_text(host, login.credential())
-            if self._written.get(host) != text:
-                _write_private(authfile, text)
-                self._written[host] = text
-        certificates = self._certificates(name, connection.ca_file) if connection.ca_file else None
-        return Access(authfile, certificates, not (connection.plain_http or connection.insecure))
+        connection = self._session.connection(repository.registry)
+        certificates = self._certificates(connection.host, connection.ca_file) if connection.ca_file else None
+        return Access(self._authfile(repository), certificates, not (connection.plain_http or connection.insecure))
 
-    def _certificates(self, name: str, ca_file: Path) -> Path:
-        folder = self._folder / f"{name}.certificates"
+    def _authfile(self, repository: Repository) -> Path | None:
+        """A file with the one login that is needed; repositories that share a login share a file."""
+        host, login = repository.registry, self._session.registry(repository.registry).login
+        with self._lock:
+            scope, credential = login.scope(repository.path), login.credential(repository.path)
+            if credential is None:
+                return None
+            text = authfile_text(host, credential, scope)
+            path, written = self._written.get((host, scope), (self._folder / f"{len(self._written)}.json", ""))
+            if written != text:
+                _write_private(path, text)
+                self._written[host, scope] = (path, text)
+            return path
+
+    def _certificates(self, host: str, ca_file: Path) -> Path:
+        folder = self._folder / f"{host.replace(':', '_')}.certificates"
         with self._lock:
             if not folder.exists():
                 folder.mkdir(mode=0o700)

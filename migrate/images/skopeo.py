@@ -64,9 +64,13 @@ class Skopeo:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How skopeo reaches one side. Secrets are in the authfile only, never in arguments."""
+    """How skopeo reaches one side. Secrets are in the authfile only, never in arguments.
 
-    authfile: Path
+    Attributes:
+        authfile: None for anonymous: an authfile without logins would make skopeo look into the user's own.
+    """
+
+    authfile: Path | None
     certificates: Path | None = None
     verify_tls: bool = True
 
@@ -165,7 +169,7 @@ def _copy(skopeo: Skopeo, timeout: float) -> tuple[str, ...]:
 def _sides(source: Access, target: Access) -> tuple[str, ...]:
     arguments: list[str] = []
     for side, access in (("src", source), ("dest", target)):
-        arguments += [f"--{side}-authfile", str(access.authfile)]
+        arguments += [f"--{side}-authfile", str(access.authfile)] if access.authfile else [f"--{side}-no-creds"]
         if access.certificates:
             arguments += [f"--{side}-cert-dir", str(access.certificates)]
         if not access.verify_tls:

@@ -95,7 +95,7 @@ class Bench:
         target: the target registry.
         look: asks both registries, for comparisons.
         program: the installed skopeo.
-        access: how skopeo reaches a registry host (writes its private authfile where needed).
+        access: how skopeo reaches a repository (writes a private authfile where needed).
         data_home: where skopeo keeps its blob info cache, where it is not root's.
         watch: limits of one skopeo run.
         gate: manifest puts per repository.
@@ -107,7 +107,7 @@ class Bench:
     target: Registry
     look: Lookups
     program: skopeo.Skopeo
-    access: Callable[[str], skopeo.Access]
+    access: Callable[[Repository], skopeo.Access]
     data_home: Path
     watch: skopeo.Watch
     gate: PutGate
@@ -188,7 +188,7 @@ def _carry(bench: Bench, job: Job, part: Part) -> int:
     if not missing:
         return 0
     source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
-    sides = bench.access(job.source.registry), bench.access(job.target.registry)
+    sides = bench.access(job.source), bench.access(job.target)
     argv = skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout)
     _run_skopeo(bench, job, argv)
     _confirm(bench, job.target, missing)
@@ -338,7 +338,7 @@ def _carry_again(bench: Bench, job: Job) -> None:
     """The registry lost, or never had, a blob that it said it has: skopeo looks again itself."""
     for part in job.delivery.parts:
         source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
-        sides = bench.access(job.source.registry), bench.access(job.target.registry)
+        sides = bench.access(job.source), bench.access(job.target)
         _run_skopeo(bench, job, skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout))
 
 
@@ -372,7 +372,7 @@ def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     known = _arrived(bench, job, copy)
     if known is not None:
         return 0, known
-    sides = bench.access(job.source.registry), bench.access(job.target.registry)
+    sides = bench.access(job.source), bench.access(job.target)
     argv = skopeo.convert_arguments(
         bench.program,
         job.source.at(job.delivery.origin),

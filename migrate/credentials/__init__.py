@@ -1,0 +1,7 @@
+"""Logins: where a token or password comes from, and the private authfiles that skopeo reads. Never prints a secret."""
+
+from migrate.credentials.authfiles import authfile_text
+from migrate.credentials.login import Credential, Login
+from migrate.credentials.origins import login_of
+
+__all__ = ["Credential", "Login", "authfile_text", "login_of"]

@@ -1,0 +1,38 @@
+"""The login that a manifest names, or that is found where nothing is named."""
+
+import shlex
+from pathlib import Path
+
+from migrate.credentials.authfiles import default_keyring, named_keyring
+from migrate.credentials.kubeconfig import kubeconfig_token
+from migrate.credentials.login import Credential, Login
+from migrate.credentials.tokens import from_command, from_environment, from_file
+from migrate.manifest.model import Login as LoginEntry
+
+TOKEN_USER = "unused"  # noqa: S105 - OpenShift ignores the user name beside a token; this is the one CSC's guide uses
+
+
+def login_of(entry: LoginEntry | None, registry: str, folder: Path) -> Login:
+    """The login that a manifest names.
+
+    Args:
+        entry: the manifest's `login`; None means the auth files of podman and docker, else anonymous.
+        registry: host, for looking into auth files.
+        folder: the manifest's folder; file names are relative to it.
+    """
+    if entry is None:
+        return Login("the auth files of podman and docker", lambda: default_keyring(registry), scoped=True)
+    user = entry.username or TOKEN_USER
+    if entry.kubeconfig_context:
+        context = entry.kubeconfig_context
+        return Login(f"kubeconfig context {context!r}", lambda: Credential(user, kubeconfig_token(context)))
+    if name := entry.token_env or entry.password_env:
+        return Login(f"environment variable {name}", lambda: Credential(user, from_environment(name)))
+    if file := entry.token_file or entry.password_file:
+        path = folder / Path(file).expanduser()
+        return Login(f"file {path}", lambda: Credential(user, from_file(path)))
+    if entry.authfile:
+        authfile = folder / Path(entry.authfile).expanduser()
+        return Login(f"auth file {authfile}", lambda: named_keyring(authfile, registry), scoped=True)
+    command = shlex.split(entry.command) if isinstance(entry.command, str) else list(entry.command or ())
+    return Login(f"command {command[0]!r}", lambda: Credential(user, from_command(command, folder)))
