@@ -46,6 +46,7 @@ TEXTS = {
         f"{UPLOADING}: unauthorized: authentication required",
         f"{UPLOADING}: denied",
         f"checking whether a blob {BLOB} exists in {TARGET}: unauthorized: authentication required",
+        f"{OPENING}: Trying to obtain access token: invalid status code from registry 400 (Bad Request)",
     ),
     "rate-limited": (
         f"{READING}: toomanyrequests: You have reached your pull rate limit",

@@ -151,6 +151,7 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     (r"manifest unknown|name unknown|status code from registry 404|statuscode: 404", FailureClass.NOT_FOUND),
     (rf"{_OVER_LIMIT}|statuscode: 413", FailureClass.TOO_LARGE),
     (r"toomanyrequests|too many requests|status code from registry 429|statuscode: 429", FailureClass.RATE_LIMITED),
+    (r"obtain access token: .*status code from registry 400", FailureClass.DENIED),
     (
         r"unauthorized|authentication required|access denied|\bdenied\b|forbidden|statuscode: 40[13]",
         FailureClass.DENIED,

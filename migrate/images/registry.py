@@ -60,17 +60,17 @@ class Registry:
         """Give the connections back."""
         self._transport.close()
 
-    def ping(self) -> None:
-        """Ask whether this is a registry and whether it takes the login.
+    def ping(self, repository: str = "") -> None:
+        """Ask whether this is a registry and whether it takes the login (that of a repository, where one is named).
 
         Raises:
             RegistryError: out of reach, no registry, or the login is refused.
         """
-        self._transport.ping()
+        self._transport.ping(repository)
 
-    def refuses_login(self) -> bool:
-        """Whether the login itself is refused, and not only what was asked with it."""
-        return self._transport.refuses_login()
+    def refuses_login(self, repository: str = "") -> bool:
+        """Whether the login itself (that of a repository) is refused, and not only what was asked with it."""
+        return self._transport.refuses_login(repository)
 
     def catalog(self) -> Iterator[str]:
         """All repositories, where the registry tells them to this login."""

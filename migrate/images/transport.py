@@ -25,8 +25,9 @@ from urllib.request import getproxies
 import httpx
 import stamina
 
-from migrate.credentials import Login
+from migrate.credentials import Credential, Login
 from migrate.errors import UsageError
+from migrate.images.challenges import Challenge, best_challenge
 from migrate.images.failures import Failure, FailureClass, class_of_status, printable
 from migrate.images.pace import LONGEST_WAIT, Lane, Pace, PausedError
 from migrate.reference import DOCKER_HUB
@@ -48,7 +49,9 @@ _PING = "/v2/"
 _PING_ATTEMPTS = 2
 _PING_SECONDS = 15.0
 _DEFAULT_TOKEN_SECONDS = 60.0
-_CHALLENGE = re.compile(r'([a-zA-Z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_CLIENT_ID = "rahti-migrate"
+_ERROR_WORDS, _OAUTH_WORDS = ("code", "message", "detail"), ("error", "error_description")
+_REPOSITORY_PATH = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags)/")
 
 Scopes = tuple[str, ...]
 T = TypeVar("T")
@@ -103,7 +106,7 @@ class Transport:
             headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
             mounts=dict.fromkeys(_without_proxy(urlsplit(self.base).hostname or ""), None),
         )
-        self._challenge: dict[str, str] | None = None
+        self._challenge: Challenge | None = None
         self._tokens: dict[Scopes, _Token] = {}
         self._token_locks: dict[Scopes, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -112,14 +115,15 @@ class Transport:
         """Give the connections back."""
         self._http.close()
 
-    def ping(self) -> None:
-        """Ask whether this is a registry and whether it takes the login.
+    def ping(self, repository: str = "") -> None:
+        """Ask whether this is a registry and whether it takes the login (that of a repository, where one is named).
 
         Raises:
             RegistryError: out of reach, no registry, or the login is refused.
         """
         what = f"registry {self.host}"
-        answer = self.ask("GET", _PING, what, (), attempts=_PING_ATTEMPTS)
+        scopes = (f"repository:{repository}:",) if repository else ()
+        answer = self.ask("GET", _PING, what, scopes, attempts=_PING_ATTEMPTS)
         if answer.status_code == 401:
             self.fail(what, answer, FailureClass.LOGIN)
         if answer.status_code == 404:
@@ -264,23 +268,34 @@ class Transport:
         return httpx.Response(answer.status_code, headers=headers, content=b"".join(chunks), request=answer.request)
 
     def _learn(self, answer: httpx.Response) -> None:
-        """Remember how this registry wants to be asked."""
-        scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
-        fields = {key.lower(): quoted or bare for key, quoted, bare in _CHALLENGE.findall(rest)}
-        with self._lock:
-            self._challenge = {"scheme": scheme.lower(), **fields}
+        """Remember how this registry wants to be asked; what an object store behind it wants is another thing."""
+        challenge = best_challenge(answer.headers.get("WWW-Authenticate", ""))
+        if challenge and answer.request.url.host == httpx.URL(self.base).host:
+            with self._lock:
+                self._challenge = challenge
 
     def _authorization(self, what: str, scopes: Scopes, stale: str | None) -> str:
         """The Authorization header for these scopes; never `stale`, a token that was just refused."""
         challenge = self._challenge
         if challenge is None:
             return ""
-        if challenge["scheme"] == "bearer":
+        if challenge.scheme == "bearer":
             return self._bearer(what, challenge, scopes, stale)
-        credential = self.login.credential()
+        if challenge.scheme == "basic":
+            return self._basic(what, _repository(scopes), stale)
+        words = f"it wants a login by {challenge.scheme.capitalize()}, which this tool does not speak"
+        raise RegistryError(what, Failure(FailureClass.INVALID, words))
+
+    def _basic(self, what: str, repository: str, stale: str | None) -> str:
+        credential = self.login.credential(repository)
+        if credential and f"Basic {credential.basic}" == stale:
+            credential = self.login.renewed(credential, repository)
+        if credential and credential.identity_token and not credential.secret:
+            words = "it wants a password (Basic), and the login is an identity token, which only Bearer takes"
+            raise RegistryError(what, Failure(FailureClass.LOGIN, words))
         return f"Basic {credential.basic}" if credential else ""
 
-    def _bearer(self, what: str, challenge: dict[str, str], scopes: Scopes, stale: str | None) -> str:
+    def _bearer(self, what: str, challenge: Challenge, scopes: Scopes, stale: str | None) -> str:
         with self._lock:
             lock = self._token_locks.setdefault(scopes, threading.Lock())
         with lock:
@@ -289,44 +304,90 @@ class Transport:
                 known = self._tokens[scopes] = self._fetch_token(what, challenge, scopes)
             return known.header
 
-    def _fetch_token(self, what: str, challenge: dict[str, str], scopes: Scopes) -> _Token:
-        realm = challenge.get("realm", "")
+    def _fetch_token(self, what: str, challenge: Challenge, scopes: Scopes) -> _Token:
+        repository = _repository(scopes)
+        credential = self.login.credential(repository)
+        answer = self._ask_token(what, challenge, scopes, credential)
+        if credential and answer.status_code in (400, 401):
+            newer = self.login.renewed(credential, repository)
+            if newer != credential:
+                answer = self._ask_token(what, challenge, scopes, newer)
+        if answer.status_code != 200:
+            identity = credential is not None and bool(credential.identity_token)
+            self.fail(what, answer, self._token_failure(answer.status_code, scopes, identity=identity))
+        return _token(what, answer)
+
+    def _ask_token(
+        self, what: str, challenge: Challenge, scopes: Scopes, credential: Credential | None
+    ) -> httpx.Response:
+        realm = challenge.fields.get("realm", "")
         if not realm.startswith(("https://", "http://")) or (
             self.base.startswith("https:") and not realm.startswith("https:")
         ):
             raise RegistryError(what, Failure(FailureClass.INVALID, "it names no safe place to get a token from"))
-        credential = self.login.credential()
-        parameters: list[tuple[str, str | int | float | bool | None]] = [("scope", scope) for scope in scopes]
-        if challenge.get("service"):
-            parameters.append(("service", challenge["service"]))
+        request = self._token_request(httpx.URL(realm), challenge.fields.get("service", ""), scopes, credential)
+        return self.read(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
+
+    def _token_request(
+        self, realm: httpx.URL, service: str, scopes: Scopes, credential: Credential | None
+    ) -> httpx.Request:
+        """A GET with the password or without a login; with an identity token a POST, as OAuth2 has it."""
+        wanted = {"scope": _asked(scopes), "service": [service] if service else []}
+        wanted = {name: values for name, values in wanted.items() if values}
+        if credential and credential.identity_token:
+            grant = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+            named = {name: " ".join(values) for name, values in wanted.items()}
+            return self._http.build_request("POST", realm, data={**grant, "client_id": _CLIENT_ID, **named})
         headers = {"Authorization": f"Basic {credential.basic}"} if credential else {}
-        request = self._http.build_request("GET", realm, params=parameters, headers=headers)
-        answer = self.read(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
-        if answer.status_code != 200:
-            self.fail(what, answer, FailureClass.LOGIN if answer.status_code == 401 and not scopes else None)
-        try:
-            document = answer.json()
-            token = str(document.get("token") or document["access_token"])
-            seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise RegistryError(what, Failure(FailureClass.INVALID, "what came instead of a token is none")) from None
-        return _Token(f"Bearer {token}", time.monotonic() + seconds * 0.9)
+        return self._http.build_request("GET", realm.copy_merge_params(wanted), headers=headers)
+
+    def _token_failure(self, status: int, scopes: Scopes, *, identity: bool) -> FailureClass | None:
+        """Why no token came: 401 may be the login or what is asked; a dead refresh token is 400 (RFC 6749, 5.2)."""
+        if identity and status in (400, 404, 405):
+            return FailureClass.LOGIN
+        if status != 401:
+            return None
+        refused = not _asked(scopes) or self.refuses_login(_repository(scopes))
+        return FailureClass.LOGIN if refused else FailureClass.DENIED
 
     def fail(self, what: str, answer: httpx.Response, kind: FailureClass | None = None) -> NoReturn:
         """Turn an answer into a RegistryError; a 401 is a refused login only where the login itself is refused."""
         words = _error_words(answer)
         if kind is None and answer.status_code == 401:
-            kind = FailureClass.LOGIN if self.refuses_login() else FailureClass.DENIED
+            named = _REPOSITORY_PATH.match(answer.request.url.path)
+            refused = self.refuses_login(named[1] if named else "")
+            kind = FailureClass.LOGIN if refused else FailureClass.DENIED
         kind = kind or class_of_status(answer.status_code, words)
         raise RegistryError(what, Failure(kind, words, _retry_after(answer)))
 
-    def refuses_login(self) -> bool:
-        """Whether the login itself is refused, and not only what was asked with it."""
+    def refuses_login(self, repository: str = "") -> bool:
+        """Whether the login itself (that of a repository) is refused, and not only what was asked with it."""
         try:
-            self.ping()
+            self.ping(repository)
         except RegistryError as error:
             return error.failure.kind is FailureClass.LOGIN
         return False
+
+
+def _repository(scopes: Scopes) -> str:
+    """Whose login is to be used: that of the first repository; empty for the registry's own."""
+    kind, _, rest = scopes[0].partition(":") if scopes else ("", "", "")
+    return rest.rpartition(":")[0] if kind == "repository" else ""
+
+
+def _asked(scopes: Scopes) -> list[str]:
+    """The scopes that a token is asked for; one without actions only names whose login to use."""
+    return [scope for scope in scopes if not scope.endswith(":")]
+
+
+def _token(what: str, answer: httpx.Response) -> _Token:
+    try:
+        document = answer.json()
+        token = str(document.get("token") or document["access_token"])
+        seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError):
+        raise RegistryError(what, Failure(FailureClass.INVALID, "what came instead of a token is none")) from None
+    return _Token(f"Bearer {token}", time.monotonic() + seconds * 0.9)
 
 
 def repeated(question: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
@@ -405,11 +466,12 @@ def _until(date: str) -> float:
 
 
 def _error_words(answer: httpx.Response) -> str:
-    """The registry's own words: its first error's message and detail, or the status line."""
+    """The registry's own words: its first error's message and detail (or OAuth2's), or the status line."""
     status = f"HTTP {answer.status_code} {answer.reason_phrase}"
     try:
-        first: Any = json.loads(answer.content)["errors"][0]
-        words = " ".join(part for part in map(first.get, ("code", "message", "detail")) if isinstance(part, str))
+        document: Any = json.loads(answer.content)
+        first, names = (document, _OAUTH_WORDS) if "error" in document else (document["errors"][0], _ERROR_WORDS)
+        words = " ".join(part for part in map(first.get, names) if isinstance(part, str))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             return status

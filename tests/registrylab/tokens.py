@@ -1,4 +1,7 @@
-"""A token server as docker/distribution documents it ("Token Authentication"), for registries with Bearer logins."""
+"""A token server as docker/distribution documents it, for registries with Bearer logins.
+
+GET is its "Token Authentication", POST its "OAuth2 Token Authentication" with a refresh token.
+"""
 
 import base64
 import datetime
@@ -31,18 +34,26 @@ class TokenServer:
 
     Attributes:
         users: user name -> password (or token).
+        rights: user name -> repository or what is above it -> actions there; a user who is not in it may do all.
+        refresh_tokens: refresh token -> user name.
         anonymous: what one without a login may do: actions such as {"pull"}.
         seconds: how long its tokens live.
         asked: the scopes of each token that was given, oldest first.
+        askers: who each was given to; empty for nobody.
+        forms: what was posted, less the refresh tokens.
     """
 
     url: str
     certificate: Path
     users: dict[str, str]
     key: ec.EllipticCurvePrivateKey
+    rights: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    refresh_tokens: dict[str, str] = field(default_factory=dict)
     anonymous: set[str] = field(default_factory=set)
     seconds: int = 300
     asked: list[list[str]] = field(default_factory=list)
+    askers: list[str] = field(default_factory=list)
+    forms: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def registry_settings(self) -> dict[str, str]:
@@ -56,17 +67,41 @@ class TokenServer:
 
     def answer(self, authorization: str, scopes: list[str]) -> tuple[int, dict[str, Any]]:
         """Status and body for one request of a token."""
+        user = ""
         if authorization:
             user, _, password = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
             if self.users.get(user) != password:
                 return 401, {"errors": [{"code": "UNAUTHORIZED", "message": "invalid username/password"}]}
-            allowed = {"pull", "push", "delete", "*"}
-        else:
-            user, allowed = "", self.anonymous
+        return 200, {"token": self._granted(user, scopes), "expires_in": self.seconds}
+
+    def answer_form(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Status and body for one request of a token with a refresh token."""
+        user = self.refresh_tokens.get(form.pop("refresh_token", ""))
+        self.forms.append(form)
+        if form.get("grant_type") != "refresh_token" or not form.get("client_id"):
+            return 400, {"error": "invalid_request"}
+        if user is None or form.get("service") != _SERVICE:
+            return 400, {"error": "invalid_grant", "error_description": "the refresh token is not known"}
+        token = self._granted(user, form.get("scope", "").split())
+        return 200, {"access_token": token, "expires_in": self.seconds, "scope": form.get("scope", "")}
+
+    def _granted(self, user: str, scopes: list[str]) -> str:
         self.asked.append(scopes)
-        return 200, {
-            "token": self._token(user, [_granted(scope, allowed) for scope in scopes]),
-            "expires_in": self.seconds,
+        self.askers.append(user)
+        return self._token(user, [self._access(user, scope) for scope in scopes])
+
+    def _access(self, user: str, scope: str) -> dict[str, Any]:
+        kind, _, rest = scope.partition(":")
+        name, _, actions = rest.rpartition(":")
+        return {"type": kind, "name": name, "actions": sorted(set(actions.split(",")) & self._allowed(user, name))}
+
+    def _allowed(self, user: str, name: str) -> set[str]:
+        if not user:
+            return self.anonymous
+        if user not in self.rights:
+            return {"pull", "push", "delete", "*"}
+        return {
+            a for place, actions in self.rights[user].items() if f"{name}/".startswith(f"{place}/") for a in actions
         }
 
     def _token(self, user: str, access: list[dict[str, Any]]) -> str:
@@ -79,12 +114,6 @@ class TokenServer:
         return jwt.encode(claims, self.key, "ES256", headers={"x5c": [base64.b64encode(der).decode()]})
 
 
-def _granted(scope: str, allowed: set[str]) -> dict[str, Any]:
-    kind, _, rest = scope.partition(":")
-    name, _, actions = rest.rpartition(":")
-    return {"type": kind, "name": name, "actions": sorted(set(actions.split(",")) & allowed)}
-
-
 @contextmanager
 def token_server(folder: Path, users: dict[str, str]) -> Iterator[TokenServer]:
     """A token server on a free loopback port; its certificate goes into `folder`."""
@@ -92,7 +121,7 @@ def token_server(folder: Path, users: dict[str, str]) -> Iterator[TokenServer]:
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server = TokenServer(f"http://127.0.0.1:{httpd.server_port}", certificate, users, key)
     httpd.lab = server  # type: ignore[attr-defined]
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
         yield server
@@ -118,8 +147,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         scopes = [part for scope in parse_qs(urlsplit(self.path).query).get("scope", []) for part in scope.split()]
+        self._send(*self._lab.answer(self.headers.get("Authorization", ""), scopes))
+
+    def do_POST(self) -> None:
+        form = {name: " ".join(values) for name, values in parse_qs(self._body().decode()).items()}
+        self._send(*self._lab.answer_form(form))
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    @property
+    def _lab(self) -> TokenServer:
         lab: TokenServer = self.server.lab  # type: ignore[attr-defined]
-        status, document = lab.answer(self.headers.get("Authorization", ""), scopes)
+        return lab
+
+    def _send(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
