@@ -11,7 +11,7 @@ from pathlib import Path
 from migrate.cli.options import say
 from migrate.credentials import Login, authfile_text, login_of
 from migrate.errors import LoginError, MigrateError, UsageError
-from migrate.images.failures import FailureClass
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.images.lookups import Lookups
 from migrate.images.pace import Pace
@@ -120,17 +120,19 @@ class Session:
         return Scope(host, memory.delivered(), memory.damaged(), frozenset(memory.blobs()), self.project, limit)
 
     def check_ends(self) -> None:
-        """Ask both ends whether they are there and take the login, before anything else.
+        """Ask both ends whether they are there and take the logins, before anything else.
+
+        Where repositories have logins of their own, each login that an entry names repositories of is tried.
 
         Raises:
             LoginError: one does not take the login.
             MigrateError: one is out of reach, or no registry.
         """
         requests = self.requests()
-        wants_source = any(r.source.repository.registry == self.manifest.file.source.registry for r in requests)
-        for name, registry in (("source", self.source), ("target", self.target)):
-            if name == "target" or wants_source:
-                _check_end(name, registry)
+        sources = [r.source.repository for r in requests if r.source.repository.registry == self.source.host]
+        if sources:
+            _check_end("source", self.source, {repository.path for repository in sources})
+        _check_end("target", self.target, {request.target_path for request in requests})
 
 
 def _projects(request: ImageRequest) -> set[str]:
@@ -141,18 +143,25 @@ def _target_project(request: ImageRequest) -> str:
     return request.target_path.partition("/")[0]
 
 
-def _check_end(name: str, registry: Registry) -> None:
-    try:
-        registry.ping()
-    except RegistryError as error:
-        words = f"the {name} registry {registry.host}: {error.failure}"
-        if error.failure.kind is FailureClass.LOGIN and registry.login.credential() is None:
-            words = f"the {name} registry {registry.host} wants a login, and none was found in {registry.login.origin}"
-            raise LoginError(words, f"podman login {registry.host}, or say `{name}.login` in the manifest") from None
-        if error.failure.kind is FailureClass.LOGIN:
-            origin = f"the login comes from {registry.login.origin}"
-            raise LoginError(words, f"{origin}; log in again or mend `{name}.login`, then run again") from None
-        raise MigrateError(words, error.failure.advice) from None
+def _check_end(name: str, registry: Registry, repositories: set[str]) -> None:
+    for scope in registry.login.scopes(repositories):
+        try:
+            registry.ping(scope)
+        except RegistryError as error:
+            raise _no_way_in(name, registry, scope, error.failure) from None
+
+
+def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> MigrateError:
+    """Why an end cannot be used, in words; `scope` is what of it the login is for."""
+    end = f"the {name} registry {registry.host}{f' ({scope})' if scope else ''}"
+    if failure.kind is not FailureClass.LOGIN:
+        return MigrateError(f"{end}: {failure}", failure.advice)
+    origin = registry.login.origin
+    if registry.login.credential(scope) is None:
+        advice = f"podman login {registry.host}, or say `{name}.login` in the manifest"
+        return LoginError(f"{end} wants a login, and none was found in {origin}", advice)
+    advice = f"the login comes from {origin}; log in again or mend `{name}.login`, then run again"
+    return LoginError(f"{end}: {failure}", advice)
 
 
 @contextmanager

@@ -270,12 +270,12 @@ def _places(bench: Bench, job: Job) -> Iterator[Callable[[Failure | None], None]
 
 def _login_or_right(bench: Bench, job: Job, denied: Failure) -> Failure:
     """skopeo says the same of a refused login, a missing right and a login page: the registries know which it is."""
-    for host in (job.source.registry, job.target.registry):
+    for side in (job.source, job.target):
         try:
-            bench.registry(host).ping()
+            bench.registry(side.registry).ping(side.path)
         except RegistryError as error:
             if error.failure.kind in (FailureClass.LOGIN, FailureClass.INVALID):
-                return replace(denied, kind=error.failure.kind, words=f"{host}: {denied.words}")
+                return replace(denied, kind=error.failure.kind, words=f"{side.registry}: {denied.words}")
     return denied
 
 
