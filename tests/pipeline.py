@@ -18,7 +18,7 @@ from migrate.images.registry import Connection, Registry
 from migrate.images.transfer import CopyResult, Finished, Retries, Stop, jobs_of, run_jobs
 from migrate.manifest import ImageOptions, ImageRequest
 from migrate.manifest.model import TagSelector
-from migrate.reference import parse_reference
+from migrate.reference import Repository, parse_reference
 
 PROGRAM = skopeo.probe()
 OPTIONS = ImageOptions()
@@ -84,10 +84,12 @@ class Pipeline:
             book=worker.BlobBook(),
         )
 
-    def _access(self, host: str) -> skopeo.Access:
-        authfile = self.folder / f"{host.replace(':', '_')}.json"
-        if not authfile.exists():
-            authfile.write_text(authfile_text(host, self.registry(host).login.credential()))
+    def _access(self, repository: Repository) -> skopeo.Access:
+        credential = self.registry(repository.registry).login.credential()
+        if credential is None:
+            return skopeo.Access(None, verify_tls=False)
+        authfile = self.folder / "auth.json"
+        authfile.write_text(authfile_text(repository.registry, credential))
         return skopeo.Access(authfile, verify_tls=False)
 
 
