@@ -14,6 +14,8 @@ _DOCKER_HUB_ALIASES = {"index.docker.io", "registry-1.docker.io", "registry.hub.
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_STREAM = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _HOST = re.compile(
@@ -88,6 +90,15 @@ def is_host(component: str) -> bool:
 def valid_path(text: str) -> bool:
     """Whether the text is a repository path."""
     return len(text) <= _MAX_PATH and _PATH.fullmatch(text) is not None
+
+
+def valid_image_stream(path: str) -> bool:
+    """Whether an OpenShift registry can have a repository of this path: `<project>/<name>`.
+
+    A project is a DNS label (RFC 1123); the name is what openshift-apiserver takes as an ImageStream's.
+    """
+    project, _, name = path.partition("/")
+    return _PROJECT.fullmatch(project) is not None and _STREAM.fullmatch(name) is not None
 
 
 def valid_tag(text: str) -> bool:

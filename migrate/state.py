@@ -25,7 +25,7 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
-from migrate.images.verify import Verified
+from migrate.images.verify import Verdict, Verified
 
 _BUSY_SECONDS = 30
 _migrations = Migrations("rahti-migrate")
@@ -398,16 +398,19 @@ class State:
         self._db.table("attempts").insert(attempt)
 
     def record_verified(self, verified: Iterable[Verified]) -> None:
-        """Keep what verify said of each target tag."""
+        """Keep what verify said of each target tag; also of one that no copy has put there."""
         seen = now()
         with self._writing():
             for item in verified:
                 values = {"verdict": str(item.verdict), "verdict_words": item.words, "verified_at": seen}
-                self._db.execute(
-                    "update copies set verdict = :verdict, verdict_words = :verdict_words, verified_at = :verified_at"
-                    " where target = :target",
-                    {**values, "target": str(item.copy.target)},
-                )
+                self._db.table("copies").insert(self._unplanned_row(item), ignore=True)
+                self._db.table("copies").update(str(item.copy.target), values)
+
+    def _unplanned_row(self, item: Verified) -> dict[str, Any]:
+        """A tag of which only verify knows yet."""
+        status = SKIPPED if item.verdict is Verdict.EQUAL else WAITING
+        row = self._planned_row(item.copy, _Put())
+        return {**row, "action": None, "reason": "", "status": status, "target_digest": item.target_digest}
 
     # --- for people ---------------------------------------------------------------------------------------------
 

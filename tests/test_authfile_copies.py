@@ -176,7 +176,7 @@ def test_a_copy_with_an_identity_token(ends: Ends, target: LabClient, tokens: To
         assert {form["client_id"] for form in tokens.forms} == {"rahti-migrate", "containers/image"}
         assert set(tokens.askers) == {"ann"}
         tokens.refresh_tokens.clear()
-        ended = "the registry does not accept the login: HTTP 400 Bad Request: invalid_grant"
+        ended = "HTTP 400 Bad Request: invalid_grant the refresh token is not known"
         assert ended in refusal(manifest(ends, lab.host, "a/b"))
 
 

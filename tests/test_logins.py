@@ -100,12 +100,15 @@ def test_a_missing_variable_is_named(ends: Ends) -> None:
     assert "LAB_PASSWORD is not set" in ran.err
 
 
-def test_a_login_without_the_right_is_told_from_a_refused_one(ends: Ends, tokens: TokenServer, tmp_path: Path) -> None:
+def test_a_missing_login_is_told_from_one_without_the_right(ends: Ends, tokens: TokenServer, tmp_path: Path) -> None:
     with registry(token_auth=tokens.registry_settings, folder=tmp_path / "bearer") as lab:
-        manifest = write(ends, plain(lab), plain(ends.target))
-        ran = ends.run("plan", manifest)
-    assert ran.code == 3
-    assert "no right here" in ran.out
+        without = ends.run("plan", write(ends, plain(lab), plain(ends.target)))
+        tokens.rights["ann"] = {"other": {"pull"}}
+        forbidden = ends.run("plan", write(ends, plain(lab, ANN), plain(ends.target)), ANN="s3cret-Token")
+    assert without.code == 4
+    assert "no login was found in the auth files of podman and docker; without one: HTTP 401" in without.out
+    assert forbidden.code == 3
+    assert "the login is good, but it has no right here" in forbidden.out
 
 
 WAYS = {

@@ -101,13 +101,18 @@ class Outcome:
     gone: bool = False
 
     @property
+    def cut_short(self) -> bool:
+        """Whether it was stopped with something left to do."""
+        return self.stopped and self.counts["left"] > 0
+
+    @property
     def exit_code(self) -> int:
         """As docs/cli.md says."""
         if FailureClass.LOGIN in self.failures:
             return ExitCode.LOGIN
         if self.gone:
             return ExitCode.FAILED
-        if self.stopped and self.counts["left"]:
+        if self.cut_short:
             return ExitCode.INTERRUPTED
         troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
         return ExitCode.INCOMPLETE if troubles else ExitCode.OK

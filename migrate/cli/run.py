@@ -17,7 +17,6 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.verify import verify_exit_code, verify_images
-from migrate.errors import ExitCode
 from migrate.images.plan import Action
 from migrate.manifest import Manifest
 from migrate.report.documents import verification_document
@@ -40,7 +39,7 @@ def run(
     as_json = output is OutputFormat.JSON
     with open_run(manifest, state, project, "run") as opened:
         outcome = copy_images(opened, jobs, as_json=as_json)
-        if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.LOGIN, ExitCode.FAILED):
+        if outcome.cut_short:
             say_outcome(opened, outcome, as_json=as_json)
             opened.ended(outcome.exit_code, outcome.counts)
             return outcome.exit_code

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from migrate.cli.options import say
@@ -112,12 +112,18 @@ class Session:
         return Lookups(self.registry, known)
 
     def scope(self, memory: State | None) -> Scope:
-        """What a plan is made for, with what a state remembers."""
-        limit = self.manifest.file.platform.target.limits.image_size or 0
-        host = self.manifest.file.target.registry
+        """What a plan is made for, with what a state remembers; after check_ends, which knows the target."""
+        fixed = Scope(
+            self.manifest.file.target.registry,
+            project=self.project,
+            max_image_size=self.manifest.file.platform.target.limits.image_size or 0,
+            image_streams=self.target.is_openshift,
+        )
         if memory is None:
-            return Scope(host, project=self.project, max_image_size=limit)
-        return Scope(host, memory.delivered(), memory.damaged(), frozenset(memory.blobs()), self.project, limit)
+            return fixed
+        return replace(
+            fixed, delivered=memory.delivered(), damaged=memory.damaged(), at_target=frozenset(memory.blobs())
+        )
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the logins, before anything else.

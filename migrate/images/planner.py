@@ -21,7 +21,7 @@ from migrate.images.registry import Found, RegistryError
 from migrate.manifest import ImageOptions, ImageRequest, tags
 from migrate.manifest.requests import repository_target
 from migrate.quantities import count, format_size
-from migrate.reference import Reference, Repository, valid_path, valid_tag
+from migrate.reference import Reference, Repository, valid_image_stream, valid_path, valid_tag
 
 Wanted = tuple[ImageRequest, Copy]
 
@@ -45,6 +45,7 @@ class Scope:
         at_target: digests of blobs that the target registry was seen to have.
         project: only copies from or to this project (clashes with the others are seen all the same); empty for all.
         max_image_size: bytes that the target takes at most; 0 for no limit.
+        image_streams: whether the target is OpenShift's registry, whose repositories are image streams.
     """
 
     target: str
@@ -53,6 +54,7 @@ class Scope:
     at_target: frozenset[str] = frozenset()
     project: str = ""
     max_image_size: int = 0
+    image_streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def resolve(
     The second list is what else is to be known, in words.
     """
     expanded, notes = expand(requests, scope.target, look, executor)
-    everything = refuse_clashes(merge(expanded))
+    everything = [_refuse_name(copy, scope) for copy in refuse_clashes(merge(expanded))]
     wanted = [copy for copy in everything if not scope.project or scope.project in _projects(copy)]
     sources = [copy.source for copy in wanted if copy.action is Action.COPY]
     found, failed = answers(executor, partial(_find_source, look), sources)
@@ -254,6 +256,15 @@ def refuse_clashes(copies: Sequence[Copy]) -> list[Copy]:
 def _clash(copy: Copy, sources: set[Reference]) -> Copy:
     others = ", ".join(sorted(source.short for source in sources if source != copy.source))
     return _refused(copy, Failure(FailureClass.CLASH, f"{others} would go to {copy.target.short} too"))
+
+
+def _refuse_name(copy: Copy, scope: Scope) -> Copy:
+    """A name that no image stream can have: the registry would take every byte and then fail."""
+    path = copy.target.repository.path
+    if copy.action is not Action.COPY or not scope.image_streams or valid_image_stream(path):
+        return copy
+    words = f"{path} can be no image stream: <project>/<name> is needed, of a-z 0-9 with single . _ - between; use `to`"
+    return _refused(copy, Failure(FailureClass.UNSUPPORTED, words))
 
 
 def _find_source(look: Lookups, source: Reference) -> Found:

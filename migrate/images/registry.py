@@ -5,12 +5,13 @@ A list of verbs of the OCI distribution specification 1.1; decides nothing.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from migrate.credentials import Login
+from migrate.images.authorization import Scopes
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import (
     ACCEPTED,
@@ -20,7 +21,8 @@ from migrate.images.formats import (
     parse_image_manifest,
 )
 from migrate.images.pace import Pace
-from migrate.images.transport import Connection, RegistryError, Scopes, Transport, repeated
+from migrate.images.responses import RegistryError, failure_of
+from migrate.images.transport import Connection, Transport, repeated
 from migrate.reference import valid_digest
 
 __all__ = ["Connection", "Found", "Registry", "RegistryError"]
@@ -30,6 +32,10 @@ _PAGE = 1000
 _MAX_TAGS = 1_000_000
 _MAX_CONFIG_BYTES = 16 * 2**20
 _MAX_ERROR_BYTES = 2**20
+_WHY_OPENSHIFT_DENIES_A_PUT = (
+    "the blobs were taken, so the login may push: the image is over the project's size limit (oc describe limits), the"
+    " login may not create the image stream (oc create imagestream), or there is no such project"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,11 @@ class Registry:
     def close(self) -> None:
         """Give the connections back."""
         self._transport.close()
+
+    @property
+    def is_openshift(self) -> bool:
+        """Whether this is OpenShift's registry, as far as it was asked."""
+        return self._transport.authorization.is_openshift
 
     def ping(self, repository: str = "") -> None:
         """Ask whether this is a registry and whether it takes the login (that of a repository, where one is named).
@@ -137,8 +148,16 @@ class Registry:
             headers={"Content-Type": manifest.media_type},
             content=manifest.body,
         )
+        if answer.status_code == 403:
+            raise RegistryError(what, self.explain_denied_put(failure_of(answer)))
         if answer.status_code != 201:
             self._transport.fail(what, answer)
+
+    def explain_denied_put(self, failure: Failure) -> Failure:
+        """OpenShift takes all blobs and then answers a bare "denied" for reasons that it does not give."""
+        if failure.kind is not FailureClass.DENIED or not self.is_openshift:
+            return failure
+        return replace(failure, words=f"{failure.words} ({_WHY_OPENSHIFT_DENIES_A_PUT})")
 
     def blob_size(self, repository: str, digest: str) -> int | None:
         """The size in bytes of a blob that the repository has (-1 where the registry does not tell), else None."""

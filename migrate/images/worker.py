@@ -242,6 +242,8 @@ def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
         tell(failure)
     if failure and failure.kind is FailureClass.DENIED:
         failure = _login_or_right(bench, job, failure)
+        if "writing manifest" in failure.words:
+            failure = bench.target.explain_denied_put(failure)
     if failure:
         raise CopyFailedError(failure)
 
