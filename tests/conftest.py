@@ -1,5 +1,6 @@
 """Real registries and the program as its user runs it."""
 
+import atexit
 import base64
 import json
 import os
@@ -8,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forkserver import ForkServer
 from hypothesis import settings
 from registrylab.client import LabClient
 from registrylab.registry import PASSWORD, USER, LabRegistry, registry
@@ -21,6 +24,13 @@ signal.signal(
 )  # a shell's background job ignores it, and so would its children
 settings.register_profile("house", deadline=None, max_examples=60)
 settings.load_profile("house")
+
+
+@cache
+def _forks() -> ForkServer:
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 @dataclass(frozen=True)
@@ -84,17 +94,9 @@ class Ends:
 
     def run(self, *arguments: object, **environment: str) -> Ran:
         """Run rahti-migrate to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "migrate", *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Ran(done.returncode, done.stdout, done.stderr)
+        code, out, err = _forks().run([*map(str, arguments)], self.folder, self.environment(**environment), timeout=120)
+        assert "Traceback" not in err, err
+        return Ran(code, out, err)
 
     def start(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """Start rahti-migrate in a process group of its own."""

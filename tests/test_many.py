@@ -52,9 +52,9 @@ def crowd(ends: Ends) -> Iterator[Ends]:
 
 def test_thousands_of_tags_are_planned_in_pages_within_bounded_memory(crowd: Ends) -> None:
     measured = (
-        "import resource, runpy, sys\n"
+        "import runpy, sys\n"
         "try: runpy.run_module('migrate', run_name='__main__')\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        "finally: print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], file=sys.stderr)"
     )
     with gateway(crowd.source.host, in_pages) as near:
         manifest = crowd.through(crowd.manifest("images: [crowd]"), source=near.host)
@@ -73,14 +73,14 @@ def test_thousands_of_tags_are_planned_in_pages_within_bounded_memory(crowd: End
 
 
 def test_every_tag_of_many_repositories_arrives(crowd: Ends, target: LabClient) -> None:
-    names = ", ".join(f"crowd/app{number:03}" for number in range(40))
+    names = ", ".join(f"crowd/app{number:03}" for number in range(20))
     manifest = crowd.manifest(f"images: [{names}]\ndefaults: {{format: keep}}")
     ran = crowd.run("copy", manifest)
     assert ran.code == 0, ran.text
     with LabClient(crowd.source) as source:
-        for number in range(40):
+        for number in range(20):
             name = f"crowd/app{number:03}"
             assert target.tags(name) == source.tags(name)
-    assert len(target.images()) == 40 * TAGS
+    assert len(target.images()) == 20 * TAGS
     again = crowd.run("copy", manifest)
-    assert "nothing to do: 600 tags at the target already" in again.out
+    assert "nothing to do: 300 tags at the target already" in again.out
