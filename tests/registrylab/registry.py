@@ -83,6 +83,7 @@ def registry(
     *,
     password: bool = False,
     schema1: bool = False,
+    urls: bool = False,
     tls: Tls | None = None,
     token_auth: dict[str, str] | None = None,
     folder: Path | None = None,
@@ -93,13 +94,14 @@ def registry(
     Args:
         password: ask for USER and PASSWORD (HTTP Basic).
         schema1: take Docker schema 1, as Rahti 1's registry does.
+        urls: take images with layers that are kept elsewhere (foreign layers).
         tls: speak TLS with this certificate.
         token_auth: docker-registry's `auth.token` settings (realm, service, issuer, rootcertbundle).
         folder: where its files go.
         port: 0 for any that is free.
     """
     own = folder or Path(tempfile.mkdtemp(prefix="registrylab-"))
-    lab = start(own, password=password, schema1=schema1, tls=tls, token_auth=token_auth, port=port)
+    lab = start(own, password=password, schema1=schema1, urls=urls, tls=tls, token_auth=token_auth, port=port)
     try:
         yield lab
     finally:
@@ -113,6 +115,7 @@ def start(
     *,
     password: bool = False,
     schema1: bool = False,
+    urls: bool = False,
     tls: Tls | None = None,
     token_auth: dict[str, str] | None = None,
     port: int = 0,
@@ -124,6 +127,8 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     host = f"127.0.0.1:{port or free_port()}"
     config = _config(folder, host, schema1=schema1, tls=tls)
+    if urls:
+        config["validation"] = {"manifests": {"urls": {"allow": [".*"]}}}
     if password:
         (folder / "htpasswd").write_text(_HTPASSWD)
         config["auth"] = {"htpasswd": {"realm": "lab", "path": str(folder / "htpasswd")}}
