@@ -95,17 +95,21 @@ def _list_difference(noun: str, source: tuple[str, ...], target: tuple[str, ...]
     return f"{noun} differ (from the {first + 1}. of {len(source)} on)"
 
 
-def docker_only_fields(config: bytes) -> list[str]:
-    """The fields of a config that skopeo's own conversion to OCI drops (seen with skopeo 1.9.3)."""
-    fields = mapping(_config_document(config).get("config"))
+def docker_only_fields(manifest: ImageManifest, config: bytes | None) -> list[str]:
+    """The fields of an image's config that skopeo's own conversion to OCI drops (seen with skopeo 1.9.3)."""
+    fields = mapping(_whole_config(manifest, config).get("config"))
     return [name for name in _DOCKER_ONLY if fields.get(name)]
 
 
 def created(manifest: ImageManifest, config: bytes | None) -> str:
     """When an image was made, RFC 3339; empty where nothing says it."""
+    return str(_whole_config(manifest, config).get("created") or "")
+
+
+def _whole_config(manifest: ImageManifest, config: bytes | None) -> dict[str, Any]:
+    """An image's config; schema 1 has it in its history."""
     is_schema1 = manifest.kind is Kind.SCHEMA1
-    document = schema1_newest(manifest.document) if is_schema1 else _config_document(config)
-    return str(document.get("created") or "")
+    return schema1_newest(manifest.document) if is_schema1 else _config_document(config)
 
 
 def _config_document(config: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from migrate.images.formats import (
     Descriptor,
     ImageManifest,
     Kind,
+    child_name,
     convert,
     make_index,
 )
@@ -48,7 +49,7 @@ class Delivery:
         top: what goes under the tag; None where skopeo makes it.
         origin: the digest that skopeo converts; empty for CARRY.
         whole_index: skopeo converts a whole index.
-        left_out: platforms of an index that stay behind (`unknown` for children without one).
+        left_out: what of an index stays behind: platforms, attestations and the like (`unknown` where nothing tells).
     """
 
     method: Method
@@ -88,8 +89,11 @@ def wanted_children(index: ImageManifest, platforms: tuple[str, ...]) -> tuple[D
         exact = [child for child in named if child.platform == platform]
         found = exact or [child for child in named if child.platform.startswith(f"{platform}/")]
         if not found:
-            there = ", ".join(dict.fromkeys(child.platform for child in named)) or "none that is known"
-            raise CannotDeliverError(f"the manifest list has no {platform} (it has {there}): set `platforms`")
+            there = ", ".join(dict.fromkeys(child.platform for child in named))
+            way_out = (
+                f"(it has {there}): set `platforms`" if there else "(it tells no platforms): name one by its digest"
+            )
+            raise CannotDeliverError(f"the manifest list has no {platform} {way_out}")
         chosen.append(found[0])
     return tuple(child for child in dict.fromkeys(named) if child in chosen)
 
@@ -108,24 +112,35 @@ def deliver(manifest: ImageManifest, children: Mapping[str, ImageManifest], opti
     if manifest.kind is not Kind.INDEX:
         return _plain(manifest, options)
     wanted = wanted_children(manifest, options.platforms)
-    platforms = {child.platform for child in wanted}
-    left_out = tuple(sorted({c.platform or "unknown" for c in manifest.children if c.platform not in platforms}))
+    left_out = _left_out(manifest, wanted)
     if options.platforms != ALL_PLATFORMS and len(options.platforms) == 1:
         plain = _plain(children[wanted[0].digest], options)
         return Delivery(plain.method, plain.parts, plain.top, plain.origin, left_out=left_out)
+    made = [_plain(children[child.digest], options) for child in wanted]
     if options.engine == "skopeo":
-        if options.platforms != ALL_PLATFORMS:
-            raise CannotDeliverError(
-                "skopeo cannot make an index of some platforms: `platforms: all`, or `engine: auto`"
-            )
+        _check_whole(manifest, options)
         parts = tuple(Part(children[child.digest], children[child.digest], child.platform) for child in wanted)
         return Delivery(Method.SKOPEO, parts, None, manifest.digest, whole_index=True)
-    made = [_plain(children[child.digest], options) for child in wanted]
     if any(plain.top is None for plain in made):
         raise CannotDeliverError("the manifest list holds an image that only skopeo converts: take one of `platforms`")
     parts = tuple(replace(plain.parts[0], platform=child.platform) for plain, child in zip(made, wanted, strict=True))
-    tops = {child.digest: part.target for child, part in zip(wanted, parts, strict=True)}
+    tops = {child: part.target for child, part in zip(wanted, parts, strict=True)}
     return Delivery(Method.CARRY, parts, make_index(manifest, tops, _index_type(manifest, options)), left_out=left_out)
+
+
+def _left_out(index: ImageManifest, wanted: tuple[Descriptor, ...]) -> tuple[str, ...]:
+    taken = {child.platform for child in wanted}
+    entries = zip(index.document["manifests"] or (), index.children, strict=True)
+    names = {child_name(entry) for entry, child in entries if child not in wanted}
+    return tuple(sorted(f"another {name}" if name in taken else name for name in names))
+
+
+def _check_whole(index: ImageManifest, options: ImageOptions) -> None:
+    """Whether skopeo can convert an index by itself: it takes all of it or nothing."""
+    if options.platforms != ALL_PLATFORMS:
+        raise CannotDeliverError("skopeo cannot make an index of some platforms: `platforms: all`, or `engine: auto`")
+    if any(child.media_type in (OCI_INDEX, DOCKER_LIST) for child in index.children):
+        raise CannotDeliverError("the manifest list holds another manifest list, which skopeo does not copy")
 
 
 def _index_type(manifest: ImageManifest, options: ImageOptions) -> str:
@@ -137,8 +152,12 @@ def _plain(manifest: ImageManifest, options: ImageOptions) -> Delivery:
         raise CannotDeliverError("the manifest list holds another manifest list: name the inner image by its digest")
     if manifest.kind is Kind.ARTIFACT:
         raise CannotDeliverError(
-            f"no container image but an artifact ({manifest.config.media_type}): leave it out, or `oras copy` it"
+            f"no container image but an artifact ({manifest.artifact_type}): leave it out, or `oras copy` it"
         )
+    if any(layer.urls and not layer.is_foreign for layer in manifest.layers):
+        raise CannotDeliverError("a layer has `urls` and is kept here too: skopeo does not carry such layers")
+    if options.format == "docker" and any("zstd" in layer.media_type for layer in manifest.layers):
+        raise CannotDeliverError("podman and CRI-O read no zstd in Docker schema 2: `format: oci`, or `keep`")
     if manifest.kind is Kind.SCHEMA1 and options.format == "keep":
         raise CannotDeliverError("Docker schema 1 does not run on OpenShift 4: `format: oci` or `docker`")
     unchanged = (Part(manifest, manifest),)

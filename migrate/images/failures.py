@@ -176,7 +176,8 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     ),
     (r"invalid character '<'|looking for beginning of value", FailureClass.INVALID),
     (
-        r"no image found in (manifest list|image index)|unsupported|unknown media type|cannot be converted"
+        r"no image found in (manifest list|image index)|unexpectedly received a manifest list|saved with digest"
+        r"|compression is not supported|unsupported|unknown media type|cannot be converted"
         r"|must be converted|manifest invalid",
         FailureClass.UNSUPPORTED,
     ),

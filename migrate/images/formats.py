@@ -59,7 +59,11 @@ class _Names:
 
 _NAMES = {
     "oci": _Names(OCI_MANIFEST, dict.fromkeys((DOCKER_CONFIG, *_MISNAMED_CONFIGS), OCI_CONFIG), _LAYERS),
-    "docker": _Names(DOCKER_MANIFEST, {OCI_CONFIG: DOCKER_CONFIG}, {oci: docker for docker, oci in _LAYERS.items()}),
+    "docker": _Names(
+        DOCKER_MANIFEST,
+        {OCI_CONFIG: DOCKER_CONFIG},
+        {oci: docker for docker, oci in _LAYERS.items()},
+    ),
 }
 
 
@@ -124,6 +128,11 @@ class ImageManifest:
     def config(self) -> Descriptor:
         """The config blob of an image."""
         return _descriptor(self.document["config"])
+
+    @property
+    def artifact_type(self) -> str:
+        """What an artifact is (OCI image-spec 1.1, "Guidelines for Artifact Usage")."""
+        return printable(str(self.document.get("artifactType") or self.config.media_type), 100)
 
     @property
     def layers(self) -> tuple[Descriptor, ...]:
@@ -278,6 +287,20 @@ def platform_name(platform: Mapping[str, Any]) -> str:
     return "/".join(part for part in parts if part)
 
 
+def child_name(entry: Mapping[str, Any]) -> str:
+    """What people call a child of an index: its platform, else what sort of thing it is."""
+    platform = platform_name(entry.get("platform") or {})
+    if platform:
+        return platform
+    if mapping(entry.get("annotations")).get("vnd.docker.reference.type"):
+        return "an attestation"
+    if entry.get("mediaType") in (OCI_INDEX, DOCKER_LIST):
+        return "another list of images"
+    if entry.get("artifactType"):
+        return f"an artifact ({printable(str(entry['artifactType']), 100)})"
+    return "unknown"
+
+
 def _schema1_layers(document: dict[str, Any]) -> Iterator[Descriptor]:
     """Base first; the document has the newest first."""
     for layer, history in reversed(list(zip(document["fsLayers"], _schema1_history(document), strict=True))):
@@ -334,28 +357,33 @@ def _renamed(descriptor: Mapping[str, Any], names: Mapping[str, str]) -> dict[st
     return {**descriptor, "mediaType": names.get(media_type, media_type)}
 
 
-def make_index(source: ImageManifest, children: Mapping[str, ImageManifest], media_type: str) -> ImageManifest:
+def make_index(source: ImageManifest, children: Mapping[Descriptor, ImageManifest], media_type: str) -> ImageManifest:
     """An index of the converted children, in the source's order and with its platforms and annotations.
 
     Args:
         source: the index as the source has it.
-        children: source digest -> what stands at the target for it; others are left out.
+        children: what the source names -> what stands at the target for it; others are left out.
         media_type: of the new index.
     """
-    entries = []
-    for entry in source.document["manifests"]:
-        child = children.get(entry["digest"])
-        if child is not None:
-            named = {"mediaType": child.media_type, "digest": child.digest, "size": len(child.body)}
-            entries.append({**entry, **named})
-    if [entry["digest"] for entry in source.document["manifests"]] == [e["digest"] for e in entries] and (
-        source.media_type == media_type
-    ):
+    entries = [
+        _entry(entry, children[child])
+        for entry, child in zip(source.document["manifests"], source.children, strict=True)
+        if child in children
+    ]
+    if entries == source.document["manifests"] and source.media_type == media_type:
         return source
     document = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
     if source.document.get("annotations") and media_type == OCI_INDEX:
         document["annotations"] = source.document["annotations"]
     return manifest_of(document)
+
+
+def _entry(entry: Mapping[str, Any], child: ImageManifest) -> dict[str, Any]:
+    """An index's entry for what a child became; `data` would be the child as it was."""
+    if entry["digest"] == child.digest:
+        return {**entry, "mediaType": child.media_type}
+    kept = {key: value for key, value in entry.items() if key != "data"}
+    return {**kept, "mediaType": child.media_type, "digest": child.digest, "size": len(child.body)}
 
 
 def manifest_of(document: dict[str, Any]) -> ImageManifest:

@@ -331,15 +331,28 @@ def _with_delivery(
         delivery = deliver(manifest, manifests, copy.options)
     except CannotDeliverError as error:
         return _refused(copy, Failure(FailureClass.UNSUPPORTED, str(error)))
-    copy = replace(copy, delivery=delivery, warnings=_left_out(delivery))
+    copy = replace(copy, delivery=delivery, warnings=_changes(manifest, delivery))
     if scope.max_image_size and delivery.size > scope.max_image_size:
         sizes = f"{format_size(delivery.size)}, and the target takes {format_size(scope.max_image_size)} at most"
         return _refused(copy, Failure(FailureClass.TOO_LARGE, sizes))
     return copy
 
 
-def _left_out(delivery: Delivery) -> tuple[str, ...]:
-    return (f"platforms left out: {', '.join(delivery.left_out)}",) if delivery.left_out else ()
+def _changes(manifest: ImageManifest, delivery: Delivery) -> tuple[str, ...]:
+    """What of an image does not arrive, as far as its manifests tell."""
+    found = [f"left out of the list: {', '.join(delivery.left_out)}"] if delivery.left_out else []
+    pairs = [(part.source, part.target) for part in delivery.parts if delivery.method is Method.CARRY]
+    if delivery.top is not None and delivery.top.kind is Kind.INDEX:
+        pairs.append((manifest, delivery.top))
+    if any(_annotated(before) and not _annotated(after) for before, after in pairs):
+        found.append("Docker's format has no place for annotations: they are left out")
+    if any(layer.is_foreign for part in delivery.parts for layer in part.source.layers):
+        found.append("some layers are kept elsewhere by their makers (foreign layers): only their addresses are copied")
+    return tuple(found)
+
+
+def _annotated(manifest: ImageManifest) -> bool:
+    return bool(manifest.document.get("annotations"))
 
 
 def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
@@ -347,9 +360,8 @@ def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
     assert copy.delivery
     lost: set[str] = set()
     for part in copy.delivery.parts:
-        config = look.config(copy.source.repository, part.source)
-        if config and copy.options.format == "oci":
-            lost.update(docker_only_fields(config))
+        if copy.options.format == "oci":
+            lost.update(docker_only_fields(part.source, look.config(copy.source.repository, part.source)))
     return (f"skopeo's conversion drops {', '.join(sorted(lost))}",) if lost else ()
 
 

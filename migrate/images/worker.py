@@ -101,6 +101,7 @@ class Bench:
         gate: manifest puts per repository.
         book: blobs known to be at the target.
         on_bytes: told (job number, bytes so far) while skopeo runs.
+        converted: what skopeo's own conversion has put under target tags in this process, whatever came of it.
     """
 
     registry: Callable[[str], Registry]
@@ -113,6 +114,7 @@ class Bench:
     gate: PutGate
     book: BlobBook
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
+    converted: dict[Reference, str] = field(default_factory=dict)
 
 
 def perform(bench: Bench, job: Job) -> JobResult:
@@ -121,7 +123,7 @@ def perform(bench: Bench, job: Job) -> JobResult:
     try:
         sent, top = _bring(bench, job)
     except (CopyFailedError, RegistryError, LoginError) as error:
-        failure = _failure(error)
+        failure = _with_foreign_layers(job, _failure(error))
         if failure.kind is FailureClass.BLOB_UNKNOWN:
             bench.book.forget(job.target.path, job.blobs)
         return JobResult(
@@ -139,6 +141,15 @@ def _failure(error: CopyFailedError | RegistryError | LoginError) -> Failure:
 
 def _result(job: Job, copy: Copy, failure: Failure | None, started: float) -> CopyResult:
     return CopyResult(copy, failure, started=started, ended=time.time(), attempt=job.attempt)
+
+
+def _with_foreign_layers(job: Job, failure: Failure) -> Failure:
+    """docker-registry answers 500 without a reason where its settings allow no layers that are kept elsewhere."""
+    has_foreign = any(layer.is_foreign for part in job.delivery.parts for layer in part.source.layers)
+    if not has_foreign or failure.kind is not FailureClass.UNAVAILABLE or " 500 " not in failure.words:
+        return failure
+    words = f"{failure.words} (the target may take no layers that are kept elsewhere, which this image has)"
+    return replace(failure, kind=FailureClass.UNSUPPORTED, words=words)
 
 
 def _with_move(bench: Bench, copy: Copy, failure: Failure) -> Failure:
@@ -305,7 +316,8 @@ def _has(bench: Bench, copy: Copy, digest: str) -> bool:
         CopyFailedError: it was, and `onConflict` does not say to overwrite.
     """
     found = bench.target.find_manifest(copy.target.repository.path, copy.target.tag)
-    if found is None or found.digest in (copy.present, digest) or copy.options.on_conflict == "overwrite":
+    ours = (copy.present, digest, bench.converted.get(copy.target))
+    if found is None or found.digest in ours or copy.options.on_conflict == "overwrite":
         return found is not None and found.digest == digest
     words = f"the target tag was {copy.present or 'not there'} when planned, and is {found.digest} now"
     raise CopyFailedError(Failure(FailureClass.CONFLICT, words))
@@ -387,6 +399,7 @@ def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     with bench.gate.through(job.target):
         _run_skopeo(bench, job, argv)
     top = bench.target.manifest(job.target.path, copy.target.tag)
+    bench.converted[copy.target] = top.digest
     wrong = _differences(bench, job, copy, top)
     if wrong:
         raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, f"after skopeo's conversion: {'; '.join(wrong)}"))
