@@ -85,6 +85,15 @@ def test_the_lanes_are_halved_apart(clock: Clock) -> None:
     assert (made.limit(Lane.COPIES), made.limit(Lane.REQUESTS)) == (2, 4)
 
 
+def test_what_fails_in_skopeo_is_no_outage(clock: Clock) -> None:
+    made = pace(clock, patience=1.0)
+    for _ in range(20):
+        one(made, DOWN, Lane.COPIES)
+        clock.now += 10
+    assert not made.paused
+    assert made.gone is None
+
+
 def test_retry_after_pauses_both_lanes(clock: Clock) -> None:
     made = pace(clock)
     one(made, Failure(FailureClass.RATE_LIMITED, "later", retry_after=20))
@@ -98,6 +107,7 @@ def test_retry_after_pauses_both_lanes(clock: Clock) -> None:
 
 def test_a_long_retry_after_frees_the_worker(clock: Clock) -> None:
     made = pace(clock)
+    made.longest_wait = LONGEST_WAIT
     one(made, Failure(FailureClass.RATE_LIMITED, "later", retry_after=LONGEST_WAIT + 240))
     with pytest.raises(PausedError) as caught:
         one(made)

@@ -208,6 +208,7 @@ def _events(run: Run, plan: Plan, jobs: int, *, quiet: bool) -> Iterator[Event]:
     stop = run.session.stop
     workers = jobs or _jobs_of_manifest(run.session)
     todo = jobs_of(plan)
+    run.session.free_workers()
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
     with progress(plan, tags, quiet=quiet) as show:

@@ -14,7 +14,7 @@ from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.images.lookups import Lookups
-from migrate.images.pace import Pace
+from migrate.images.pace import LONGEST_WAIT, Pace
 from migrate.images.planner import Scope
 from migrate.images.registry import Connection, Registry, RegistryError
 from migrate.images.skopeo import Access
@@ -34,6 +34,7 @@ class Session:
     manifest: Manifest
     project: str
     stop: Stop = field(default_factory=Stop)
+    _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -55,7 +56,16 @@ class Session:
             return self._registries[host]
 
     def _pace(self, host: str) -> Pace:
-        return Pace(host, patience=self.manifest.file.transfer.patience, stopped=self.stop.soon, tell=say)
+        pace = Pace(host, patience=self.manifest.file.transfer.patience, stopped=self.stop.soon, tell=say)
+        pace.longest_wait = self._longest_wait
+        return pace
+
+    def free_workers(self) -> None:
+        """From now on a long wait for one registry holds nobody: there is work at others."""
+        with self._lock:
+            self._longest_wait = LONGEST_WAIT
+            for registry in self._registries.values():
+                registry.pace.longest_wait = LONGEST_WAIT
 
     def is_held(self, job: Job) -> bool:
         """Whether a registry of a job is to be left alone now."""

@@ -15,7 +15,7 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.quantities import format_duration
 
 LONGEST_WAIT = 60.0
-"""Seconds that a worker waits by itself; where a registry asks for more, its work is put off and the worker freed."""
+"""Seconds that a worker waits by itself; where a registry asks for more, the worker does something else meanwhile."""
 PATIENCE = 600.0
 _START = 4
 _ROUNDS_BEFORE_PAUSE = 3
@@ -23,13 +23,14 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LOOK_SECONDS = 0.5
 _NEVER = float("-inf")
-_TROUBLE = {
+TROUBLE = {
     FailureClass.RATE_LIMITED,
     FailureClass.UNAVAILABLE,
     FailureClass.TIMEOUT,
     FailureClass.STALLED,
     FailureClass.NETWORK,
 }
+"""What a registry says, or does not, that has too much to do or cannot be reached."""
 
 
 class Lane(Enum):
@@ -85,6 +86,9 @@ class Pace:
         stopped: set where waiting makes no sense any more.
         tell: told when the registry stops and begins to answer.
         clock: seconds, monotonic.
+
+    Attributes:
+        longest_wait: seconds that a thread waits in a pause; where the registry asks for more, its work is put off.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Pace:
             lane: _Places(min(_START, most), most) for lane, most in ((Lane.REQUESTS, requests), (Lane.COPIES, copies))
         }
         self._patience = patience
+        self.longest_wait = float("inf")
         self._stopped = stopped or threading.Event()
         self._tell = tell
         self._clock = clock
@@ -138,10 +143,20 @@ class Pace:
         return self._clock() < self._resume_at
 
     @property
+    def stopped(self) -> bool:
+        """Whether waiting makes no sense any more."""
+        return self._stopped.is_set()
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether nothing was answered well lately; tries that fail now say nothing of what was asked."""
+        return self._rounds > _ROUNDS_BEFORE_PAUSE
+
+    @property
     def gone(self) -> Failure | None:
         """Why the registry counts as gone; None where it does not."""
         silent = self._clock() - self._trouble_since
-        if self._last is None or self._rounds <= _ROUNDS_BEFORE_PAUSE or silent <= self._patience:
+        if self._last is None or not self.in_outage or silent <= self._patience:
             return None
         return replace(self._last, words=f"no answer for {format_duration(silent)}; the last try: {self._last.words}")
 
@@ -163,7 +178,7 @@ class Pace:
             raise PausedError(Failure(FailureClass.INTERRUPTED, ""))
         if gone := self.gone:
             raise PausedError(gone)
-        if pause > LONGEST_WAIT:
+        if pause > self.longest_wait:
             words = f"{self._host} asks to be left alone for {format_duration(pause)}"
             raise PausedError(Failure(FailureClass.RATE_LIMITED, words, pause))
 
@@ -182,6 +197,9 @@ class Pace:
             new_round = began >= places.halved
             if new_round:
                 places.halve(now)
+            if lane is Lane.COPIES:
+                return  # what fails in skopeo may be one repository's, or the other registry's
+            if new_round:
                 self._trouble_since = self._trouble_since if self._rounds else now
                 self._rounds += 1
             beyond = self._rounds - _ROUNDS_BEFORE_PAUSE
@@ -202,7 +220,7 @@ class Place:
 
     def ended(self, failure: Failure | None) -> None:
         """The registry answered; or it said that it has too much to do, said nothing, or could not be reached."""
-        if failure is None or failure.kind not in _TROUBLE:
+        if failure is None or failure.kind not in TROUBLE:
             self._pace._answered(self._lane)
         else:
             self._pace._troubled(self._lane, self._began, failure)

@@ -22,7 +22,7 @@ from migrate.images.formats import (
 )
 from migrate.images.pace import Pace
 from migrate.images.responses import RegistryError, failure_of
-from migrate.images.transport import Connection, Transport, repeated
+from migrate.images.transport import Connection, Transport
 from migrate.reference import valid_digest
 
 __all__ = ["Connection", "Found", "Registry", "RegistryError"]
@@ -98,7 +98,7 @@ class Registry:
         """What stands under a tag or digest, by HEAD; None where there is nothing."""
         what = self._name(repository, identifier)
         answer = self._transport.ask(
-            "HEAD", f"/v2/{repository}/manifests/{identifier}", what, _pull(repository), accept=_ACCEPT
+            "HEAD", f"/v2/{repository}/manifests/{identifier}", what, _pull(repository), accept=_ACCEPT, follow=True
         )
         if answer.status_code == 404:
             return None
@@ -129,13 +129,13 @@ class Registry:
 
         def question() -> ImageManifest:
             answer = self._transport.send(
-                "GET", path, what, _pull(repository), {"Accept": _ACCEPT}, limit=MAX_MANIFEST_BYTES
+                "GET", path, what, _pull(repository), {"Accept": _ACCEPT}, limit=MAX_MANIFEST_BYTES, follow=True
             )
             if answer.status_code != 200:
                 self._transport.fail(what, answer)
             return _image_manifest(what, identifier, answer)
 
-        return repeated(question)
+        return self._transport.repeated(question)
 
     def put_manifest(self, repository: str, identifier: str, manifest: ImageManifest) -> None:
         """Put a manifest under a tag or digest. A 201 is no proof: read it back."""
@@ -174,11 +174,11 @@ class Registry:
 
     def small_blob(self, repository: str, digest: str) -> bytes:
         """A config blob, checked against its digest."""
-        return repeated(lambda: b"".join(self.blob(repository, digest, _MAX_CONFIG_BYTES)))
+        return self._transport.repeated(lambda: b"".join(self.blob(repository, digest, _MAX_CONFIG_BYTES)))
 
     def check_blob(self, repository: str, digest: str) -> int:
         """Read a blob whole, keep nothing of it, and check it against its digest; its bytes."""
-        return repeated(lambda: sum(map(len, self.blob(repository, digest))))
+        return self._transport.repeated(lambda: sum(map(len, self.blob(repository, digest))))
 
     def blob(self, repository: str, digest: str, limit: int | None = None) -> Iterator[bytes]:
         """A blob's bytes; after the last one they are checked against the digest.
@@ -194,7 +194,9 @@ class Registry:
             if answer.status_code != 200:
                 answer = self._transport.read(answer, what, _MAX_ERROR_BYTES)
                 self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status_code == 404 else None)
-            for chunk in answer.iter_raw():
+            if limit is not None:
+                answer = self._transport.read(answer, what, limit)
+            for chunk in [answer.content] if answer.is_closed else answer.iter_raw():
                 size += len(chunk)
                 if limit is not None and size > limit:
                     raise RegistryError(what, Failure(FailureClass.INVALID, f"longer than {limit} bytes"))

@@ -17,12 +17,16 @@ _ERROR_WORDS, _OAUTH_WORDS = ("code", "message", "detail"), ("error", "error_des
 
 
 class RegistryError(Exception):
-    """The registry did not do what was asked; `failure` says why, `what` names the object."""
+    """The registry did not do what was asked, or (`unasked`) is not to be asked now.
 
-    def __init__(self, what: str, failure: Failure) -> None:
+    `failure` says why, `what` names the object.
+    """
+
+    def __init__(self, what: str, failure: Failure, *, unasked: bool = False) -> None:
         super().__init__(f"{what}: {failure}")
         self.what = what
         self.failure = failure
+        self.unasked = unasked
 
 
 def read_response(response: httpx.Response, what: str, limit: int, seconds: float) -> httpx.Response:

@@ -37,8 +37,8 @@ _FORMATS = {"oci": "oci", "docker": "v2s2"}
 _FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"|^(?:FATA|ERRO)\[\d+\] (.*)$', re.MULTILINE)
 _LOOK_SECONDS = 0.25
 _KILL_SECONDS = 5.0
-_STILL_BYTES = 1024
-"""Less than this between two looks is housekeeping of skopeo's runtime, not progress."""
+_STILL_BYTES, _STILL_SECONDS = 1024, 20.0
+"""Less than this in that time is housekeeping of skopeo's runtime or a drip, not progress."""
 _KEPT_STDERR_BYTES = 2**20
 _KEPT_ENVIRONMENT = re.compile(
     r"(?i)(PATH|HOME|USER|LANG|LC_[A-Z]+|TMPDIR|TZ|XDG_[A-Z]+_(HOME|DIRS?)|(https?|all|no|ftp)_proxy"
@@ -255,7 +255,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _wait(process: subprocess.Popen[bytes], watch: Watch) -> Failure | None:
     """Wait for the end; the reason where the run was ended from here."""
-    started = moved = time.monotonic()
+    started = moved = looked = time.monotonic()
     seen = 0
     pause = 0.01
     while True:
@@ -267,8 +267,10 @@ def _wait(process: subprocess.Popen[bytes], watch: Watch) -> Failure | None:
         now = time.monotonic()
         bytes_now = _bytes_moved(process.pid)
         if bytes_now is None or bytes_now - seen >= _STILL_BYTES:
-            seen, moved = bytes_now or 0, now
+            seen, moved, looked = bytes_now or 0, now, now
             watch.on_bytes(seen // 2)
+        elif now - looked > _STILL_SECONDS:
+            seen, looked = bytes_now, now
         given_up = _reason_to_stop(watch, now - started, now - moved)
         if given_up:
             _end(process)

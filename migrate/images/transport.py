@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -24,7 +24,7 @@ from migrate.credentials import Login
 from migrate.errors import UsageError
 from migrate.images.authorization import Authorization, Scopes
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.pace import LONGEST_WAIT, Lane, Pace, PausedError
+from migrate.images.pace import Lane, Pace, PausedError
 from migrate.images.responses import RegistryError, busy, connection_failure, failure_of, is_web_page, read_response
 from migrate.reference import DOCKER_HUB
 
@@ -72,7 +72,7 @@ class Transport:
         self._whole_answer = timeout * _WHOLE_ANSWER
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
-        self._http = httpx.Client(
+        self._http = _client(
             verify=_tls(connection.ca_file, connection.insecure),
             timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
@@ -110,18 +110,39 @@ class Transport:
         accept: str = "*/*",
         limit: int = _MAX_ANSWER_BYTES,
         attempts: int = _ATTEMPTS,
+        *,
+        follow: bool = False,
     ) -> httpx.Response:
         """A request that changes nothing: repeated while waiting may help."""
 
         def question() -> httpx.Response:
-            answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit)
+            answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit, follow=follow)
             if answer.status_code == 429 or answer.status_code >= 500:
                 self.fail(what, answer)
             if is_web_page(answer):
                 raise RegistryError(what, Failure(FailureClass.INVALID, "a web page (a login page?) came as answer"))
             return answer
 
-        return repeated(question, attempts)
+        return self.repeated(question, attempts)
+
+    def repeated(self, question: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
+        """Ask something that changes nothing, again where it fails in a way that may pass.
+
+        Tries in an outage do not count: the pace ends those, by its patience.
+
+        Raises:
+            RegistryError: the last failure.
+        """
+        left = attempts
+
+        def again(error: Exception) -> bool:
+            nonlocal left
+            left -= not self.pace.in_outage
+            may_pass = isinstance(error, RegistryError) and error.failure.retry and not error.unasked
+            return may_pass and left > 0 and not self.pace.stopped
+
+        caller = stamina.RetryingCaller(attempts=None, timeout=None, wait_initial=0.2, wait_max=2.0)
+        return caller.on(again)(question)
 
     def send(
         self,
@@ -132,9 +153,11 @@ class Transport:
         headers: dict[str, str] | None = None,
         content: bytes | None = None,
         limit: int = _MAX_ANSWER_BYTES,
+        *,
+        follow: bool = False,
     ) -> httpx.Response:
-        """One request with the login, its answer read up to `limit` bytes."""
-        with self.exchange(method, path, what, scopes, headers, content) as answer:
+        """One request with the login, its answer read up to `limit` bytes; redirects are followed where wanted."""
+        with self.exchange(method, path, what, scopes, headers, content, follow=follow) as answer:
             return self.read(answer, what, limit)
 
     @contextmanager
@@ -168,7 +191,7 @@ class Transport:
                     place.ended(failure)
                     raise RegistryError(what, failure) from None
         except PausedError as paused:
-            raise RegistryError(what, paused.failure) from None
+            raise RegistryError(what, paused.failure, unasked=True) from None
         except (httpx.InvalidURL, UnicodeError):
             words = "it answers with addresses or tokens that are none"
             raise RegistryError(what, Failure(FailureClass.INVALID, words)) from None
@@ -245,14 +268,13 @@ class Transport:
         return False
 
 
-def repeated(question: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
-    """Ask something that changes nothing, again where it fails in a way that may pass.
-
-    Raises:
-        RegistryError: the last failure.
-    """
-    again = stamina.RetryingCaller(attempts=attempts, timeout=None, wait_initial=0.2, wait_max=8.0)
-    return again.on(_wait)(question)
+def _client(**settings: Any) -> httpx.Client:
+    """An HTTP client; the error that httpx has for a proxy's address would show its password."""
+    try:
+        return httpx.Client(**settings)
+    except (httpx.InvalidURL, ValueError):
+        words = "a proxy's address in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is none"
+        raise UsageError(words, "write http://host:port; percent-encode what is special in its password") from None
 
 
 def _without_proxy(host: str) -> list[str]:
@@ -284,10 +306,3 @@ def _tls(ca_file: Path | None, insecure: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _wait(error: Exception) -> bool | float:
-    """Whether, and how long, to wait before the same question is asked again; a long wait frees the worker instead."""
-    if not isinstance(error, RegistryError) or not error.failure.retry or error.failure.retry_after > LONGEST_WAIT:
-        return False
-    return error.failure.retry_after or True

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import OCI_MANIFEST, Descriptor, ImageManifest
 from migrate.images.lookups import Lookups
-from migrate.images.pace import Lane, PausedError
+from migrate.images.pace import TROUBLE, Lane, PausedError
 from migrate.images.plan import Copy
 from migrate.images.planner import wrong_format
 from migrate.images.registry import Registry, RegistryError
@@ -251,6 +251,8 @@ def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
     with _places(bench, job) as tell:
         failure = skopeo.run(bench.program, argv, environment, watch)
         tell(failure)
+    if failure and failure.kind in TROUBLE:
+        _ask_both(bench, job)
     if failure and failure.kind is FailureClass.DENIED:
         failure = _login_or_right(bench, job, failure)
         if "writing manifest" in failure.words:
@@ -279,6 +281,13 @@ def _places(bench: Bench, job: Job) -> Iterator[Callable[[Failure | None], None]
                 places[host].ended(failure)
 
         yield tell
+
+
+def _ask_both(bench: Bench, job: Job) -> None:
+    """Let both registries say whether they are there: what skopeo ran into may have been an outage of either."""
+    for side in (job.source, job.target):
+        with suppress(RegistryError, LoginError):
+            bench.registry(side.registry).ping(side.path)
 
 
 def _login_or_right(bench: Bench, job: Job, denied: Failure) -> Failure:
