@@ -85,7 +85,13 @@ def m001_first(db: sqlite_utils.Database) -> None:
     )  # fmt: skip
 
 
-KNOWN_MIGRATIONS = frozenset({"m001_first"})
+@_migrations()
+def m002_depth(db: sqlite_utils.Database) -> None:
+    """How deep verify has looked."""
+    db.table("copies").add_column("verified_deep", int)
+
+
+KNOWN_MIGRATIONS = frozenset({"m001_first", "m002_depth"})
 
 UNWANTED = "no longer wanted"
 WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
@@ -397,14 +403,20 @@ class State:
         }  # fmt: skip
         self._db.table("attempts").insert(attempt)
 
-    def record_verified(self, verified: Iterable[Verified]) -> None:
-        """Keep what verify said of each target tag; also of one that no copy has put there."""
-        seen = now()
+    def record_verified(self, verified: Iterable[Verified], *, deep: bool) -> None:
+        """Keep what verify said of each target tag; also of one that no copy has put there.
+
+        What a deep look has found wrong stays until a deep one finds it right, or it is copied again.
+        """
         with self._writing():
+            found = self._db.execute("select target from copies where verdict = 'different' and verified_deep = 1")
+            found_deep = {row[0] for row in found}
             for item in verified:
-                values = {"verdict": str(item.verdict), "verdict_words": item.words, "verified_at": seen}
+                target = str(item.copy.target)
                 self._db.table("copies").insert(self._unplanned_row(item), ignore=True)
-                self._db.table("copies").update(str(item.copy.target), values)
+                if deep or item.verdict is not Verdict.EQUAL or target not in found_deep:
+                    words = {"verdict": str(item.verdict), "verdict_words": item.words}
+                    self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
 
     def _unplanned_row(self, item: Verified) -> dict[str, Any]:
         """A tag of which only verify knows yet."""

@@ -141,3 +141,43 @@ def test_ctrl_c_ends_a_wait(ends: Ends, source: LabClient) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert time.monotonic() - began < 8
+
+
+def test_a_plan_waits_as_long_as_it_is_asked_to(ends: Ends, source: LabClient) -> None:
+    fill(source, 10)
+    struck: list[float] = []
+
+    def handle(request: Request, forward: Forward) -> Answer:
+        if request.phase == "manifest" and not struck:
+            struck.append(time.monotonic())
+            return Answer(429, (("Retry-After", "62"),), b"later")
+        return forward(request)
+
+    with gateway(ends.source.host, handle) as near:
+        process = ends.start("plan", ends.through(ends.manifest("images: [a]"), source=near.host))
+        while not struck:
+            time.sleep(0.02)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+
+
+def test_what_fails_at_some_repositories_of_the_target_is_no_outage_of_anybody(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    for name in ("bad0", "bad1", "bad2", "good0", "good1"):
+        source.push(f"a/{name}", small(name), "1")
+
+    def handle(request: Request, forward: Forward) -> Answer:
+        from_skopeo = "rahti-migrate" not in request.headers.get("user-agent", "")
+        bad = request.phase == "blob" and "/bad" in request.path and from_skopeo
+        return Answer(503, (), b"") if bad else forward(request)
+
+    with gateway(ends.target.host, handle) as near:
+        body = "images: [a]\ntransfer: {patience: 1s}"
+        ran = ends.run("copy", ends.through(ends.manifest(body), target=near.host))
+    assert ran.code == 3, ran.text
+    assert "2 done, 3 failed" in ran.out
+    assert set(target.images()) == {"a/good0:1", "a/good1:1"}

@@ -205,7 +205,7 @@ def test_a_new_plan_forgets_old_failures_and_not_what_was_done(state: State) -> 
 def test_a_verdict_is_kept_until_something_else_is_put(state: State) -> None:
     copy, newer = wanted(delivery("a")), wanted(delivery("b"))
     put(state, copy)
-    state.record_verified([Verified(copy, Verdict.DIFFERENT, "Env differs", made_of(copy))])
+    state.record_verified([Verified(copy, Verdict.DIFFERENT, "Env differs", made_of(copy))], deep=False)
     found = row(state)
     assert (found["verdict"], found["verdict_words"], bool(found["verified_at"])) == ("different", "Env differs", True)
     put(state, newer)
@@ -586,3 +586,13 @@ def test_many_threads_may_ask_for_image_manifests(state: State) -> None:
         for _ in range(20):
             found = list(executor.map(state.image_manifest, bodies))
             assert [manifest.digest if manifest else "" for manifest in found] == list(bodies)
+
+
+def test_what_a_deep_look_found_stays_until_a_deep_one_finds_it_right(state: State) -> None:
+    copy = wanted(delivery("a"))
+    put(state, copy)
+    found = []
+    for verdict, deep in ((Verdict.DIFFERENT, True), (Verdict.EQUAL, False), (Verdict.EQUAL, True)):
+        state.record_verified([Verified(copy, verdict)], deep=deep)
+        found.append(row(state)["verdict"])
+    assert found == ["different", "different", "equal"]

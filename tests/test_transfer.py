@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -203,6 +204,15 @@ def test_the_next_job_misses_nothing_that_is_in_flight(
         assert all(in_flight & other.blobs for other in todo)
     else:
         assert not in_flight & job.blobs
+
+
+def test_of_several_sources_the_least_busy_one_is_next() -> None:
+    one, two, three, other = jobs([["a"], ["b"], ["c"], ["d"]])
+    other = replace(other, source=Repository("other", "p/x"))
+    waiting = [two, three, other]
+    assert next_job(waiting, [one], set(), sources=2) is other
+    assert next_job(waiting, [one, other], set(), sources=2) is two
+    assert next_job(waiting, [one], set(), sources=1) is two
 
 
 def test_largest_first_and_tags_of_one_image_together() -> None:

@@ -120,3 +120,23 @@ def test_verdicts_are_kept(ends: Ends, source: LabClient) -> None:
     with sqlite3.connect(ends.folder / "state/m.db") as db:
         assert db.execute("select verdict from copies").fetchall() == [("equal",)]
     assert "verified: 1 equal" in ends.run("status", manifest).out
+
+
+def test_a_damaged_layer_is_never_called_done(ends: Ends, source: LabClient, target: LabClient) -> None:
+    layer = make_layer("one", 2_000)
+    source.push("a/b", make_image([layer]), "1")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    path = ends.target.storage / "docker/registry/v2/blobs/sha256" / layer.digest[7:9] / layer.digest[7:] / "data"
+    good = path.read_bytes()
+    path.write_bytes(good[:-20] + b"?" + good[-19:])
+    assert ends.run("verify", manifest, "--deep").code == 3
+    assert ends.run("verify", manifest).code == 0
+    ran = ends.run("copy", manifest)
+    assert ran.code == 3, ran.text
+    assert "damaged: the target keeps bytes that are not those of their digest" in ran.out
+    assert layer.digest in ran.out
+    assert ends.run("status", manifest).code == 3
+    path.write_bytes(good)
+    assert ends.run("copy", manifest).code == 0
+    assert ends.run("verify", manifest, "--deep").code == 0

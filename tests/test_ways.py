@@ -126,3 +126,46 @@ def test_a_redirect_to_nowhere_is_a_failure_of_that_image(ends: Ends, source: La
         ran = ends.run("copy", ends.through(ends.manifest("images: [a]"), source=near.host))
     assert ran.code == 3
     assert "connection refused" in ran.out.lower()
+
+
+def test_manifests_behind_a_redirect_are_read(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+
+    def open_to_all(request: Request, forward: Forward) -> Answer:
+        return forward(replace(request, headers={**request.headers, "authorization": ends.source_authorization}))
+
+    with gateway(ends.source.host, open_to_all) as mirror, gateway(ends.source.host) as near:
+
+        def elsewhere(request: Request, forward: Forward) -> Answer:
+            if request.phase == "manifest":
+                return Answer(307, (("Location", f"http://{mirror.host}{request.path}"),))
+            return forward(request)
+
+        near.handle = elsewhere
+        ran = ends.run("run", ends.through(ends.manifest("images: [a/b]"), source=near.host))
+    assert ran.code == 0, ran.text
+    assert missing_from(target, "a/b", "1") == []
+
+
+def test_a_server_that_gives_back_the_login_does_not_show_it(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+
+    def echo(request: Request, forward: Forward) -> Answer:
+        if request.phase == "manifest":
+            return Answer(400, (("Content-Type", "text/plain"),), f"bad: {request.headers}".encode())
+        return forward(request)
+
+    with gateway(ends.source.host, echo) as near:
+        ran = ends.run("copy", ends.through(ends.manifest("images: [a/b]"), source=near.host), "-vv")
+    assert ran.code == 3
+    secret = ends.source_authorization.removeprefix("Basic ")
+    assert secret not in ran.text
+    with sqlite3.connect(ends.folder / "state/m.db") as db:
+        assert secret not in "\n".join(db.iterdump())
+
+
+def test_a_proxy_address_that_is_none_is_said_without_its_password(ends: Ends) -> None:
+    ran = ends.run("plan", ends.manifest("images: ['a/b:1']"), HTTP_PROXY="http://user:Pa55/word@proxy.example")
+    assert ran.code == 2
+    assert "a proxy's address in the environment" in ran.err
+    assert "Pa55" not in ran.text

@@ -64,7 +64,7 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
         wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
         verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
     run.session.check_reach()
-    run.state.record_verified(verified)
+    run.state.record_verified(verified, deep=deep)
     return verified
 
 

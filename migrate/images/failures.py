@@ -25,6 +25,7 @@ class FailureClass(StrEnum):
     STALLED = "stalled"
     CORRUPT = "corrupt"
     BLOB_UNKNOWN = "blob-unknown"
+    DAMAGED = "damaged"
     INVALID = "invalid"
     UNSUPPORTED = "unsupported"
     CONFLICT = "conflict"
@@ -88,6 +89,11 @@ MEANINGS: dict[FailureClass, Meaning] = {
     ),
     FailureClass.BLOB_UNKNOWN: Meaning(
         "a layer or config is missing in the registry", "run again; if it stays, the image is damaged there", True
+    ),
+    FailureClass.DAMAGED: Meaning(
+        "the target keeps bytes that are not those of their digest",
+        "no push can mend it: ask the target's operator to delete the blob that is named, then run again",
+        False,
     ),
     FailureClass.INVALID: Meaning(
         "what came is not a registry's answer", "is the address a registry, and no login page in between?", True

@@ -34,6 +34,7 @@ class Copy:
         present: the digest that the target tag had when it was looked up; empty for none.
         warnings: what is lost or changes.
         delivery: what is to stand at the target; None where that is not known.
+        suspect: verify found it damaged at the target: what the target says that it has is to be read.
     """
 
     source: Reference
@@ -46,6 +47,7 @@ class Copy:
     warnings: tuple[str, ...] = ()
     delivery: Delivery | None = field(default=None, repr=False)
     media_type: str = ""
+    suspect: bool = False
 
     @property
     def size(self) -> int:

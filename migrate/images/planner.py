@@ -442,9 +442,8 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
 
 def mend(copy: Copy, damage: str) -> Copy:
     """A tag that looks right and did not verify is brought again: registries can lose what a manifest names. Pure."""
-    top = copy.delivery.top if copy.delivery else None
-    if copy.action is Action.SKIP and damage and top is not None and top.digest == copy.present:
-        return replace(copy, action=Action.COPY, reason=f"verify found: {damage}")
+    if copy.action is Action.SKIP and damage and copy.delivery and copy.failure is None:
+        return replace(copy, action=Action.COPY, reason=f"verify found: {damage}", suspect=True)
     return copy
 
 

@@ -7,7 +7,7 @@ import heapq
 import random
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
@@ -191,6 +191,7 @@ class _Run:
         self._retries = retries
         self._at_target = at_target
         self._held = held
+        self._sources = Counter(job.source.registry for job in waiting)
         self._running: dict[Future[JobResult], Job] = {}
         self._later: list[tuple[float, int, Job]] = []
         self._order = count()
@@ -212,13 +213,16 @@ class _Run:
     def _begin(self) -> Iterator[Event]:
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
-            self._waiting.insert(0, heapq.heappop(self._later)[2])
+            again = heapq.heappop(self._later)[2]
+            self._waiting.insert(0, again)
+            self._sources[again.source.registry] += 1
         while len(self._running) < self._workers:
             free = (job for job in self._waiting if not self._held(job))
-            job = next_job(free, self._running.values(), self._at_target)
+            job = next_job(free, self._running.values(), self._at_target, len(+self._sources))
             if job is None:
                 return
             self._waiting.remove(job)
+            self._sources[job.source.registry] -= 1
             self._running[self._executor.submit(self._perform, job)] = job
             yield Started(job)
 
@@ -246,13 +250,28 @@ class _Run:
         yield Retrying(replace(result, results=tuple(again)), time.time() + delay)
 
 
-def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str]) -> Job | None:
-    """The first job that misses no blob which a running one is bringing. Pure.
+def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str], sources: int = 1) -> Job | None:
+    """The first job that misses no blob which a running one brings; of several sources, the least busy one's. Pure.
 
-    A blob that is being uploaded cannot be mounted yet: two jobs at once would send it twice.
+    A blob that is being uploaded cannot be mounted yet: two jobs at once would send it twice. A source that is slow
+    or silent must not take all workers.
+
+    Args:
+        waiting: in the order in which they are wanted.
+        running: under way.
+        at_target: digests of blobs that some repository of the target registry has.
+        sources: how many source registries the waiting jobs have; no more are looked for.
     """
+    running = list(running)
     in_flight = {digest for job in running for digest in job.blobs if digest not in at_target}
-    return next((job for job in waiting if in_flight.isdisjoint(job.blobs)), None)
+    busy = Counter(job.source.registry for job in running)
+    free: dict[str, Job] = {}
+    for job in waiting:
+        if job.source.registry not in free and in_flight.isdisjoint(job.blobs):
+            free[job.source.registry] = job
+            if len(free) == sources:
+                break
+    return min(free.values(), key=lambda job: busy[job.source.registry], default=None)
 
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:

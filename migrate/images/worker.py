@@ -192,7 +192,10 @@ def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
 
 def _carry(bench: Bench, job: Job, part: Part) -> int:
     """Bring one image's blobs to the target repository; the bytes that had to be sent."""
-    missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob)]
+    suspect = any(copy.suspect for copy in job.copies)
+    if suspect:
+        bench.book.forget(job.target.path, (blob.digest for blob in part.source.blobs))
+    missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob, whole=suspect)]
     absent = len(missing)
     missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
     log.info("%s: %d blobs mounted, %d to send", job.name, absent - len(missing), len(missing))
@@ -202,34 +205,47 @@ def _carry(bench: Bench, job: Job, part: Part) -> int:
     sides = bench.access(job.source), bench.access(job.target)
     argv = skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout)
     _run_skopeo(bench, job, argv)
-    _confirm(bench, job.target, missing)
+    _confirm(bench, job.target, missing, whole=suspect)
     return _bytes(missing)
 
 
-def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor]) -> None:
-    """An exit code of 0 is not enough: ask for each blob.
+def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor], *, whole: bool = False) -> None:
+    """An exit code of 0 is not enough: ask for each blob, or read it `whole`.
 
     Raises:
-        CopyFailedError: one is not there.
+        CopyFailedError: one is not there, or is damaged.
     """
     for blob in blobs:
-        if not _is_there(bench, repository, blob):
-            words = f"skopeo ended well, and blob {blob.digest[:19]} is not in {repository}"
-            raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, words))
+        if not _is_there(bench, repository, blob, whole=whole):
+            kind = FailureClass.DAMAGED if whole else FailureClass.NOT_CONFIRMED
+            words = f"skopeo ended well, and blob {blob.digest} is not{' whole' if whole else ''} in {repository}"
+            raise CopyFailedError(Failure(kind, words))
 
 
 def _bytes(blobs: Sequence[Descriptor]) -> int:
     return sum(max(blob.size, 0) for blob in blobs)
 
 
-def _is_there(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
-    """Whether the target repository has a blob, of the right size."""
+def _is_there(bench: Bench, repository: Repository, blob: Descriptor, *, whole: bool = False) -> bool:
+    """Whether the target repository has a blob, of the right size; `whole` reads it."""
     if bench.book.sure(repository.path, blob.digest):
         return True
     size = bench.target.blob_size(repository.path, blob.digest)
+    if whole and size is not None and not _is_whole(bench, repository, blob):
+        return False
     if size is None or (size >= 0 and blob.size >= 0 and size != blob.size):
         return False
     bench.book.add(repository.path, blob.digest)
+    return True
+
+
+def _is_whole(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
+    try:
+        bench.target.check_blob(repository.path, blob.digest)
+    except RegistryError as error:
+        if error.failure.kind in (FailureClass.CORRUPT, FailureClass.BLOB_UNKNOWN):
+            return False
+        raise
     return True
 
 
