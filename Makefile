@@ -8,7 +8,7 @@ demo: setup  ## the whole pipeline on two local registries
 	$(BIN)/rahti-migrate demo
 
 test: setup  ## all tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $$((2 * $$(nproc)))  # they wait more than they compute
 
 check: setup  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

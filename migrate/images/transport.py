@@ -70,6 +70,7 @@ class Transport:
         self.host = connection.host
         self.pace = pace
         self._whole_answer = timeout * _WHOLE_ANSWER
+        self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
         self._http = _client(
@@ -237,7 +238,7 @@ class Transport:
             f"{self.base}{path}",
             headers={**headers, **own},
             content=content,
-            timeout=_PING_SECONDS if path == _PING else self._http.timeout,
+            timeout=self._ping_seconds if path == _PING else self._http.timeout,
         )
         return self._http.send(request, stream=True, follow_redirects=follow)
 

@@ -32,7 +32,7 @@ class Request:
 
     @property
     def phase(self) -> str:
-        """Where in a copy this belongs: ping, token, tags, manifest, manifest put, blob, upload, commit; or other."""
+        """Where in a copy this belongs: ping, token, tags, manifest (put), blob, mount, upload, commit; or other."""
         path = self.path.partition("?")[0]
         if path in ("/v2/", "/v2"):
             return "ping"
@@ -42,6 +42,8 @@ class Request:
             return "tags"
         if _MANIFEST in path:
             return "manifest put" if self.method == "PUT" else "manifest"
+        if "?mount=" in self.path or "&mount=" in self.path:
+            return "mount"
         if _UPLOAD in path:
             return "commit" if self.method == "PUT" else "upload"
         return "blob" if _BLOB in path else "other"

@@ -202,7 +202,7 @@ class OpenShiftRegistry:
                 return self._manifest(request, forward)
             case "manifest put":
                 return self._put(user, request, forward)
-            case "upload" if "mount" in query:
+            case "mount":
                 return self._mount(user, request, query, forward)
         return forward(request)
 
