@@ -63,6 +63,7 @@ TEXTS = {
     "invalid": (
         f"{OPENING}: invalid character '<' looking for beginning of value",
         f"{PINGING}: invalid status code from registry 404 (Not Found)",
+        f"{PINGING}: name unknown: repository name not known to registry",
         f"{UPLOADING}: received unexpected HTTP status: 200 OK",
     ),
     "unsupported": (
@@ -103,6 +104,7 @@ TEXTS = {
         f"{FETCHING} 404 (Not Found)",
         f"{WRITING}: manifest blob unknown: blob unknown to registry",
         f"reading blob {BLOB}: fetching blob: blob unknown to registry",
+        f"reading blob {BLOB}: fetching blob: name unknown: repository name not known to registry",
         f'reading blob {BLOB}: fetching blob: StatusCode: 404, "<html>..."',
     ),
     "corrupt": (

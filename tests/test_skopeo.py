@@ -266,7 +266,7 @@ def failed(result: Failure | None, kind: FailureClass, words: str) -> None:
 
 def test_a_wrong_password_is_named_and_not_repeated(link: Link) -> None:
     result = link.carry(password="s3cret-and-wrong")
-    failed(result, FailureClass.DENIED, "unauthorized: authentication required")
+    failed(result, FailureClass.DENIED, "unauthorized")
     assert "s3cret" not in str(result)
 
 
@@ -303,7 +303,7 @@ def test_a_damaged_blob_is_found_out(link: Link) -> None:
 def test_a_lost_blob_is_a_blob_that_is_unknown(link: Link) -> None:
     digest, layer = pushed(link, "lost")
     layer.unlink()
-    failed(link.carry(digest=digest), FailureClass.BLOB_UNKNOWN, "404 (Not Found)")
+    failed(link.carry(digest=digest), FailureClass.BLOB_UNKNOWN, "reading blob")
 
 
 def test_a_link_that_stands_still_in_the_middle_of_a_blob_is_given_up(link: Link) -> None:
