@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import stamina
-from pipeline import pipeline, request
+from pipeline import QUICK, pipeline, request
 from registrylab.client import LabClient, missing_from
 from registrylab.faults import FAULTS, Rule, faulty
 from registrylab.images import OCI_MANIFEST, make_image, make_layer
@@ -22,7 +22,7 @@ from registrylab.tokens import TokenServer, behind_one_host, token_server
 
 from migrate.credentials import Credential, authfile_text
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.transfer import CopyResult
+from migrate.images.transfer import CopyResult, Retries
 
 DOCUMENT = Path(__file__).parent.parent / "docs/faults.md"
 PHASES = {
@@ -100,7 +100,13 @@ def ending(made: Lab, fault: str, phase: str, times: int) -> Ending:
         faulty(made.source.host, *rules.get("source", []), inner=inner) as (source, at_source),
         faulty(made.target.host, *rules.get("target", [])) as (target, at_target),
         pipeline(
-            source.host, target.host, made.folder / name, credential=ANN, timeout=1.2, stalled=_patience(fault)
+            source.host,
+            target.host,
+            made.folder / name,
+            credential=ANN,
+            timeout=1.2,
+            stalled=_patience(fault),
+            retries=_retries(fault),
         ) as p,
     ):
         plan = p.plan([request(f"{source.host}/src/app:1", f"{name}/app:1")])
@@ -111,6 +117,11 @@ def ending(made: Lab, fault: str, phase: str, times: int) -> Ending:
         stored = client.manifest(f"{name}/app", "1")
         wrong = missing_from(client, f"{name}/app", "1") if stored else []
     return Ending(failure, struck, stored.media_type if stored else "", tuple(wrong))
+
+
+def _retries(fault: str) -> Retries:
+    """Where only the answer is lost each try brings at least one of the image's two blobs: three are surely enough."""
+    return replace(QUICK, attempts=3) if fault == "answer lost" else QUICK
 
 
 def _patience(fault: str) -> float:

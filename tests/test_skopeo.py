@@ -266,7 +266,7 @@ def failed(result: Failure | None, kind: FailureClass, words: str) -> None:
 
 def test_a_wrong_password_is_named_and_not_repeated(link: Link) -> None:
     result = link.carry(password="s3cret-and-wrong")
-    failed(result, FailureClass.DENIED, "unauthorized")
+    failed(result, FailureClass.DENIED, "authentication required")
     assert "s3cret" not in str(result)
 
 
