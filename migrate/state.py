@@ -322,12 +322,12 @@ class State:
         put = self._put()
         with self._writing():
             self._db.execute(
-                "update copies set status = ?, verdict = null where status not in (?, ?)"
-                " and ? in ('', source_project, target_project)",
+                "update copies set status = ? where status not in (?, ?) and ? in ('', source_project, target_project)",
                 [UNWANTED, DONE, SKIPPED, project],
             )
             rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
+            self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
             self._db.table("image_manifests").insert_all(
                 (
                     {"digest": digest, "media_type": m.media_type, "body": m.body, "seen_at": now()}
@@ -406,7 +406,8 @@ class State:
     def record_verified(self, verified: Iterable[Verified], *, deep: bool) -> None:
         """Keep what verify said of each target tag; also of one that no copy has put there.
 
-        What a deep look has found wrong stays until a deep one finds it right, or it is copied again.
+        What a deep look has found wrong stays until a deep one finds it right, or it is copied again: a shallow one
+        that finds nothing, or could not look, says nothing of it.
         """
         with self._writing():
             found = self._db.execute("select target from copies where verdict = 'different' and verified_deep = 1")
@@ -414,7 +415,7 @@ class State:
             for item in verified:
                 target = str(item.copy.target)
                 self._db.table("copies").insert(self._unplanned_row(item), ignore=True)
-                if deep or item.verdict is not Verdict.EQUAL or target not in found_deep:
+                if deep or target not in found_deep or item.verdict in (Verdict.DIFFERENT, Verdict.MISSING):
                     words = {"verdict": str(item.verdict), "verdict_words": item.words}
                     self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
 

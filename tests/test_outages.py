@@ -4,12 +4,20 @@ import re
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
+import pytest
 from conftest import Ends
+from pipeline import pipeline, request
 from registrylab.client import LabClient
 from registrylab.faults import Faults, Rule, faulty
 from registrylab.gateway import Answer, Forward, Request, gateway
 from registrylab.images import Image, make_image, make_layer
+from registrylab.registry import PASSWORD, USER
+
+from migrate.credentials import Credential
+from migrate.images.registry import RegistryError
 
 BASE = make_layer("base", 20_000)
 
@@ -143,25 +151,29 @@ def test_ctrl_c_ends_a_wait(ends: Ends, source: LabClient) -> None:
     assert time.monotonic() - began < 8
 
 
-def test_a_plan_waits_as_long_as_it_is_asked_to(ends: Ends, source: LabClient) -> None:
-    fill(source, 10)
-    struck: list[float] = []
+@pytest.mark.parametrize(("longest_wait", "refused"), [(float("inf"), 0), (1.0, 6)])
+def test_whoever_plans_waits_as_long_as_asked_and_a_worker_does_not(
+    ends: Ends, source: LabClient, tmp_path: Path, longest_wait: float, refused: int
+) -> None:
+    for number in range(6):
+        source.push(f"a/app{number}", small(f"app-{number}"), "1")
+    struck: list[Request] = []
 
     def handle(request: Request, forward: Forward) -> Answer:
-        if request.phase == "manifest" and not struck:
-            struck.append(time.monotonic())
-            return Answer(429, (("Retry-After", "62"),), b"later")
+        if not struck:
+            struck.append(request)
+            return Answer(429, (("Retry-After", "2"),), b"later")
         return forward(request)
 
-    with gateway(ends.source.host, handle) as near:
-        process = ends.start("plan", ends.through(ends.manifest("images: [a]"), source=near.host))
-        while not struck:
-            time.sleep(0.02)
-        time.sleep(1)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-        assert process.returncode == 130
+    with (
+        gateway(ends.source.host, handle) as near,
+        pipeline(near.host, ends.target.host, tmp_path / "p", credential=Credential(USER, PASSWORD)) as made,
+    ):
+        made.registry(near.host).pace.longest_wait = longest_wait
+        with suppress(RegistryError):
+            made.registry(near.host).ping()
+        plan = made.plan([request(f"{near.host}/a/app{number}:1", f"a/app{number}:1") for number in range(6)])
+    assert sum(copy.failure is not None for copy in plan.copies) == refused
 
 
 def test_what_fails_at_some_repositories_of_the_target_is_no_outage_of_anybody(

@@ -592,7 +592,18 @@ def test_what_a_deep_look_found_stays_until_a_deep_one_finds_it_right(state: Sta
     copy = wanted(delivery("a"))
     put(state, copy)
     found = []
-    for verdict, deep in ((Verdict.DIFFERENT, True), (Verdict.EQUAL, False), (Verdict.EQUAL, True)):
+    looks = ((Verdict.DIFFERENT, True), (Verdict.EQUAL, False), (Verdict.UNKNOWN, False), (Verdict.EQUAL, True))
+    for verdict, deep in looks:
         state.record_verified([Verified(copy, verdict)], deep=deep)
         found.append(row(state)["verdict"])
-    assert found == ["different", "different", "equal"]
+    assert found == ["different", "different", "different", "equal"]
+
+
+def test_a_verdict_outlives_a_copy_that_failed(state: State) -> None:
+    copy = wanted(delivery("a"))
+    put(state, copy)
+    state.record_verified([Verified(copy, Verdict.DIFFERENT, "damaged")], deep=True)
+    for _ in range(3):
+        plan(state, copy)
+        state.record(JobResult(job_of(copy), (failed(copy),)))
+        assert state.damaged() == {str(copy.target): "damaged"}

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import pytest
 from conftest import Ends
 from registrylab.client import LabClient, missing_from
 from registrylab.images import make_image, make_index, make_layer
@@ -122,21 +123,26 @@ def test_verdicts_are_kept(ends: Ends, source: LabClient) -> None:
     assert "verified: 1 equal" in ends.run("status", manifest).out
 
 
-def test_a_damaged_layer_is_never_called_done(ends: Ends, source: LabClient, target: LabClient) -> None:
+@pytest.mark.parametrize("engine", ["auto", "skopeo"])
+def test_a_damaged_layer_is_never_called_done_however_often(
+    ends: Ends, source: LabClient, target: LabClient, engine: str
+) -> None:
     layer = make_layer("one", 2_000)
-    source.push("a/b", make_image([layer]), "1")
-    manifest = ends.manifest("images: [a]")
+    for name in ("a/b", "a/sibling"):  # which has the same layer, and could lend it
+        source.push(name, make_image([layer], config={"Env": [f"NAME={name}"]}), "1")
+    manifest = ends.manifest(f"images: [a]\ndefaults: {{engine: {engine}}}")
     assert ends.run("copy", manifest).code == 0
     path = ends.target.storage / "docker/registry/v2/blobs/sha256" / layer.digest[7:9] / layer.digest[7:] / "data"
     good = path.read_bytes()
     path.write_bytes(good[:-20] + b"?" + good[-19:])
     assert ends.run("verify", manifest, "--deep").code == 3
     assert ends.run("verify", manifest).code == 0
-    ran = ends.run("copy", manifest)
-    assert ran.code == 3, ran.text
-    assert "damaged: the target keeps bytes that are not those of their digest" in ran.out
-    assert layer.digest in ran.out
-    assert ends.run("status", manifest).code == 3
+    for _ in range(3):
+        ran = ends.run("copy", manifest)
+        assert ran.code == 3, ran.text
+        assert "damaged: the target keeps bytes that are not those of their digest" in ran.out
+        assert layer.digest in ran.out
+        assert ends.run("status", manifest).code == 3
     path.write_bytes(good)
     assert ends.run("copy", manifest).code == 0
     assert ends.run("verify", manifest, "--deep").code == 0

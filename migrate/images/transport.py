@@ -95,12 +95,8 @@ class Transport:
         what = f"registry {self.host}"
         scopes = (f"repository:{repository}:",) if repository else ()
         answer = self.ask("GET", _PING, what, scopes, attempts=_PING_ATTEMPTS)
-        if answer.status_code == 401:
-            self.fail(what, answer, FailureClass.LOGIN)
-        if answer.status_code == 404:
-            self.fail(what, answer, FailureClass.INVALID)
         if answer.status_code != 200:
-            self.fail(what, answer)
+            self.fail(what, answer, {401: FailureClass.LOGIN, 404: FailureClass.INVALID}.get(answer.status_code))
 
     def ask(
         self,

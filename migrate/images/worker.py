@@ -192,12 +192,11 @@ def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
 
 def _carry(bench: Bench, job: Job, part: Part) -> int:
     """Bring one image's blobs to the target repository; the bytes that had to be sent."""
-    suspect = any(copy.suspect for copy in job.copies)
-    if suspect:
-        bench.book.forget(job.target.path, (blob.digest for blob in part.source.blobs))
+    suspect = _is_suspect(bench, job, part.source.blobs)
     missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob, whole=suspect)]
     absent = len(missing)
-    missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
+    if not suspect:  # a registry keeps one copy of a blob: another repository would lend the damaged one
+        missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
     log.info("%s: %d blobs mounted, %d to send", job.name, absent - len(missing), len(missing))
     if not missing:
         return 0
@@ -207,6 +206,14 @@ def _carry(bench: Bench, job: Job, part: Part) -> int:
     _run_skopeo(bench, job, argv)
     _confirm(bench, job.target, missing, whole=suspect)
     return _bytes(missing)
+
+
+def _is_suspect(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
+    """Whether verify found this image damaged; then nothing that was seen of its blobs counts."""
+    suspect = any(copy.suspect for copy in job.copies)
+    if suspect:
+        bench.book.forget(job.target.path, (blob.digest for blob in blobs))
+    return suspect
 
 
 def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor], *, whole: bool = False) -> None:
@@ -327,7 +334,7 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
                 _put(bench, job, copy.target, top)
         _read_back(bench, copy.target, top)
     except (CopyFailedError, RegistryError, LoginError) as error:
-        return _result(job, copy, _failure(error), started)
+        return _result(job, copy, _with_foreign_layers(job, _failure(error)), started)
     log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
     note = _move(bench, copy)
@@ -431,7 +438,7 @@ def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     children = [bench.target.manifest(job.target.path, child.digest) for child in top.children]
     blobs = [blob for manifest in (top, *children) for blob in manifest.blobs]
     fresh = [blob for blob in blobs if not bench.book.origins(blob.digest, but="")]
-    _confirm(bench, job.target, blobs)
+    _confirm(bench, job.target, blobs, whole=_is_suspect(bench, job, blobs))
     return _bytes(fresh), top
 
 
