@@ -4,12 +4,14 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from conftest import Ends
 from registrylab.client import LabClient
 from registrylab.gateway import Answer, Forward, Gateway, Request, gateway
-from registrylab.images import Image, make_image, make_layer
+from registrylab.images import Image, make_image, make_layer, sha256
+from registrylab.strange import compose, layer
 
 
 def small(name: str) -> Image:
@@ -141,3 +143,24 @@ def test_an_empty_repository_of_a_project_is_said_and_is_no_trouble(ends: Ends, 
     assert "a/empty: the repository has no tags" in ran.text
     named = ends.run("plan", ends.manifest("images: [a/empty]", "named.yaml"))
     assert named.code == 3
+
+
+def test_a_manifest_that_arrives_damaged_under_its_tag_is_put_again(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    padded = compose([layer("one", family="oci")], "oci", more={"annotations": {"note": "x" * 5_000}})
+    source.push("a/app", padded, "1")
+    damaged: list[str] = []
+
+    def handle(request: Request, forward: Forward) -> Answer:
+        if request.method == "PUT" and request.path.endswith("/manifests/1") and not damaged:
+            body = request.body.replace(b"xxx", b"xyx", 1)
+            damaged.append(sha256(body))
+            request = replace(request, body=body)
+        return forward(request)
+
+    with gateway(ends.target.host, handle) as far:
+        ran = ends.run("copy", ends.through(ends.manifest("images: [a]"), target=far.host))
+    assert ran.code == 0, ran.text
+    assert damaged
+    assert target.images() == {"a/app:1": padded.digest}

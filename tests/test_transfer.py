@@ -129,7 +129,7 @@ def test_jobs_that_share_what_is_there_run_side_by_side() -> None:
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_not() -> None:
-    for kind, tries in ((FailureClass.UNAVAILABLE, 3), (FailureClass.NOT_FOUND, 1)):
+    for kind, tries in ((FailureClass.UNAVAILABLE, 3), (FailureClass.DENIED, 2), (FailureClass.UNSUPPORTED, 1)):
         failure = Failure(kind, "")
         with ThreadPoolExecutor(1) as pool:
             events = list(run_jobs(jobs([["a"]]), lambda job, f=failure: result(job, f), pool, 1, Stop(), QUICK))  # type: ignore[misc]

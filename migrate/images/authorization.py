@@ -19,6 +19,7 @@ from migrate.images.responses import RegistryError, connection_failure, failure_
 _MAX_TOKEN_BYTES = 2**20
 _DEFAULT_TOKEN_SECONDS = 60.0
 _CLIENT_ID = "rahti-migrate"
+_REFUSALS = (400, 401, 403)
 _OPENSHIFT_TOKENS = "/openshift/token"
 
 Scopes = tuple[str, ...]
@@ -117,10 +118,9 @@ class Authorization:
         repository = _repository(scopes)
         credential = self._login.credential(repository)
         response = self._ask_token(what, challenge, scopes, credential)
-        if credential and response.status_code in (400, 401):
-            newer = self._login.renewed(credential, repository)
-            if newer != credential:
-                response = self._ask_token(what, challenge, scopes, newer)
+        if response.status_code in _REFUSALS:  # once more: with a newer login where there is one, else it may pass
+            newer = self._login.renewed(credential, repository) if credential else None
+            response = self._ask_token(what, challenge, scopes, newer)
         if response.status_code != 200:
             identity = credential is not None and bool(credential.identity_token)
             kind = self._class_of_token_failure(response.status_code, scopes, identity=identity)

@@ -137,8 +137,8 @@ class Registry:
 
         return self._transport.repeated(question)
 
-    def put_manifest(self, repository: str, identifier: str, manifest: ImageManifest) -> None:
-        """Put a manifest under a tag or digest. A 201 is no proof: read it back."""
+    def put_manifest(self, repository: str, identifier: str, manifest: ImageManifest) -> str:
+        """Put a manifest under a tag or digest; the digest of what arrived. A 201 is no proof: read it back."""
         what = self._name(repository, identifier)
         answer = self._transport.send(
             "PUT",
@@ -152,6 +152,7 @@ class Registry:
             raise RegistryError(what, self.explain_denied_put(failure_of(answer)))
         if answer.status_code != 201:
             self._transport.fail(what, answer)
+        return str(answer.headers.get("Docker-Content-Digest", manifest.digest))
 
     def explain_denied_put(self, failure: Failure) -> Failure:
         """OpenShift takes all blobs and then answers a bare "denied" for reasons that it does not give."""

@@ -21,6 +21,8 @@ from migrate.reference import Repository
 
 _LOOK_SECONDS = 0.2
 _LAST_SECONDS = 5.0
+_ONCE_MORE = {FailureClass.DENIED, FailureClass.NOT_FOUND}
+"""Nothing tells a "no" that passes (a router's, a replica's) from one that stays: these are tried twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,7 @@ class _Run:
 
     def _ended(self, job: Job, result: JobResult) -> Iterator[Event]:
         self._at_target.update(digest for digest, _ in result.blobs)
-        again = [r for r in result.results if r.failure and r.failure.retry]
+        again = [r for r in result.results if r.failure and _may_pass(r.failure, job.attempt)]
         if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set():
             yield Finished(result)
             return
@@ -248,6 +250,10 @@ class _Run:
         retry = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
         heapq.heappush(self._later, (time.monotonic() + delay, next(self._order), retry))
         yield Retrying(replace(result, results=tuple(again)), time.time() + delay)
+
+
+def _may_pass(failure: Failure, attempt: int) -> bool:
+    return failure.retry or (failure.kind in _ONCE_MORE and attempt == 1)
 
 
 def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str], sources: int = 1) -> Job | None:

@@ -110,7 +110,7 @@ class Transport:
         *,
         follow: bool = False,
     ) -> httpx.Response:
-        """A request that changes nothing: repeated while waiting may help."""
+        """A request that changes nothing: repeated while waiting may help, and once where the answer is no."""
 
         def question() -> httpx.Response:
             answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit, follow=follow)
@@ -120,7 +120,10 @@ class Transport:
                 raise RegistryError(what, Failure(FailureClass.INVALID, "a web page (a login page?) came as answer"))
             return answer
 
-        return self.repeated(question, attempts)
+        answer = self.repeated(question, attempts)
+        if answer.status_code in (401, 403):
+            answer = self.repeated(question, attempts)  # a router's hiccup must not be taken for a missing right
+        return answer
 
     def repeated(self, question: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
         """Ask something that changes nothing, again where it fails in a way that may pass.

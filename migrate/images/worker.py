@@ -101,7 +101,7 @@ class Bench:
         gate: manifest puts per repository.
         book: blobs known to be at the target.
         on_bytes: told (job number, bytes so far) while skopeo runs.
-        converted: what skopeo's own conversion has put under target tags in this process, whatever came of it.
+        arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
 
     registry: Callable[[str], Registry]
@@ -114,7 +114,7 @@ class Bench:
     gate: PutGate
     book: BlobBook
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
-    converted: dict[Reference, str] = field(default_factory=dict)
+    arrived: dict[Reference, str] = field(default_factory=dict)
 
 
 def perform(bench: Bench, job: Job) -> JobResult:
@@ -348,7 +348,7 @@ def _has(bench: Bench, copy: Copy, digest: str) -> bool:
         CopyFailedError: it was, and `onConflict` does not say to overwrite.
     """
     found = bench.target.find_manifest(copy.target.repository.path, copy.target.tag)
-    ours = (copy.present, digest, bench.converted.get(copy.target))
+    ours = (copy.present, digest, bench.arrived.get(copy.target))
     if found is None or found.digest in ours or copy.options.on_conflict == "overwrite":
         return found is not None and found.digest == digest
     words = f"the target tag was {copy.present or 'not there'} when planned, and is {found.digest} now"
@@ -367,10 +367,18 @@ def _put(bench: Bench, job: Job, target: Reference, top: ImageManifest) -> None:
 
 
 def _put_once(bench: Bench, target: Reference, top: ImageManifest) -> None:
-    """Put; an answer that got lost, or a 500, may be a put that succeeded."""
+    """Put; an answer that got lost, or a 500, may be a put that succeeded.
+
+    Raises:
+        CopyFailedError: it arrived damaged; the next try may put it again, for what stands there now is ours.
+        RegistryError: it was not taken.
+    """
     path, tag = target.repository.path, target.tag
     try:
-        bench.target.put_manifest(path, tag, top)
+        arrived = bench.target.put_manifest(path, tag, top)
+        if arrived != top.digest:
+            bench.arrived[target] = arrived
+            raise CopyFailedError(Failure(FailureClass.CORRUPT, f"{target.short} was put, and arrived as {arrived}"))
     except RegistryError as error:
         try:
             found = bench.target.find_manifest(path, tag)
@@ -431,7 +439,7 @@ def _convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     with bench.gate.through(job.target):
         _run_skopeo(bench, job, argv)
     top = bench.target.manifest(job.target.path, copy.target.tag)
-    bench.converted[copy.target] = top.digest
+    bench.arrived[copy.target] = top.digest
     wrong = _differences(bench, job, copy, top)
     if wrong:
         raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, f"after skopeo's conversion: {'; '.join(wrong)}"))
