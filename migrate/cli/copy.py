@@ -32,6 +32,7 @@ from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
+from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action, Plan
 from migrate.images.transfer import Event, Finished, Retrying, Started, jobs_of, run_jobs
@@ -232,10 +233,10 @@ def _jobs_of_manifest(session: Session) -> int:
     return wanted if isinstance(wanted, int) else min(16, 4 * (os.cpu_count() or 2))
 
 
-def _bench(run: Run, known: dict[str, set[str]]) -> worker.Bench:
+def _bench(run: Run, known: dict[str, set[str]]) -> Bench:
     transfer = run.session.manifest.file.transfer
     assert run.program
-    return worker.Bench(
+    return Bench(
         registry=run.session.registry,
         target=run.session.target,
         look=run.session.lookups(lambda _: None),
@@ -243,8 +244,8 @@ def _bench(run: Run, known: dict[str, set[str]]) -> worker.Bench:
         access=PrivateAccess(run.session, run.private),
         data_home=run.private,
         watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=run.session.stop.now),
-        gate=worker.PutGate(transfer.manifest_puts_per_repository),
-        book=worker.BlobBook(known),
+        gate=PutGate(transfer.manifest_puts_per_repository),
+        book=BlobBook(known),
     )
 
 

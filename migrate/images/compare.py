@@ -6,10 +6,28 @@ from dataclasses import dataclass
 from migrate.images.content import Content, differences
 from migrate.images.delivery import Delivery, Method, Part
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import Descriptor, ImageManifest, Kind, NotAnImageManifestError
+from migrate.images.formats import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    ImageManifest,
+    Kind,
+    NotAnImageManifestError,
+)
 from migrate.images.lookups import Lookups
+from migrate.images.plan import Copy
 from migrate.images.registry import RegistryError
 from migrate.reference import Repository
+
+_FORMAT_TYPES = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_LIST)}
+_FORMAT_NAMES = {
+    OCI_MANIFEST: "OCI",
+    OCI_INDEX: "OCI index",
+    DOCKER_MANIFEST: "Docker schema 2",
+    DOCKER_LIST: "Docker manifest list",
+}
 
 
 @dataclass(frozen=True)
@@ -88,3 +106,20 @@ def _same_blobs(a: ImageManifest, b: ImageManifest) -> bool:
     if Kind.SCHEMA1 in (a.kind, b.kind):
         return False
     return a.config.digest == b.config.digest and [x.digest for x in a.layers] == [x.digest for x in b.layers]
+
+
+def wrong_format(copy: Copy, media_type: str) -> str:
+    """What is wrong with the format of what stands at the target, in words; empty where nothing is."""
+    wanted = _FORMAT_TYPES.get(copy.options.format) or _kept_types(copy.delivery)
+    if media_type in wanted:
+        return ""
+    return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES.get(wanted[0], wanted[0])}"
+
+
+def _kept_types(delivery: Delivery | None) -> tuple[str, ...]:
+    """Under `format: keep` the target has the source's type: of the whole, or of the one image of a list."""
+    if delivery is None:
+        return ()
+    if delivery.top is not None:
+        return (delivery.top.media_type,)
+    return (DOCKER_LIST, OCI_INDEX) if delivery.whole_index else (delivery.parts[0].source.media_type,)

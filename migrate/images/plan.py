@@ -1,11 +1,11 @@
 """The values that a plan is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from migrate.images.delivery import Delivery
-from migrate.images.failures import FailureClass
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.manifest import ImageOptions
 from migrate.reference import Reference
@@ -53,6 +53,10 @@ class Copy:
     def size(self) -> int:
         """Bytes of the image, as far as they are known."""
         return self.delivery.size if self.delivery else 0
+
+    def refused(self, failure: Failure) -> "Copy":
+        """The same tag, which cannot be copied."""
+        return replace(self, action=Action.REFUSED, reason=str(failure), failure=failure.kind)
 
 
 Delivered = Mapping[str, str]

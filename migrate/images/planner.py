@@ -4,34 +4,23 @@ Asks through Lookups only; every decision is a pure function of the answers. The
 of earlier runs only saves questions.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from migrate.images.compare import Place, target_differences
+from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.content import docker_only_fields
 from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
-from migrate.images.failures import Failure, FailureClass, printable
-from migrate.images.formats import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ImageManifest, Kind
+from migrate.images.expand import expand, merge, refuse_clashes
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import ImageManifest, Kind
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.registry import Found, RegistryError
-from migrate.manifest import ImageOptions, ImageRequest, tags
-from migrate.manifest.requests import repository_target
-from migrate.quantities import count, format_size
-from migrate.reference import Reference, Repository, valid_image_stream, valid_path, valid_tag
-
-Wanted = tuple[ImageRequest, Copy]
-
-_FORMAT_TYPES = {"oci": (OCI_MANIFEST, OCI_INDEX), "docker": (DOCKER_MANIFEST, DOCKER_LIST)}
-_FORMAT_NAMES = {
-    OCI_MANIFEST: "OCI",
-    OCI_INDEX: "OCI index",
-    DOCKER_MANIFEST: "Docker schema 2",
-    DOCKER_LIST: "Docker manifest list",
-}
+from migrate.manifest import ImageOptions, ImageRequest
+from migrate.quantities import format_size
+from migrate.reference import Reference, Repository, valid_image_stream
 
 
 @dataclass(frozen=True)
@@ -55,14 +44,6 @@ class Scope:
     project: str = ""
     max_image_size: int = 0
     image_streams: bool = False
-
-
-@dataclass(frozen=True)
-class TagList:
-    """The chosen tags of a repository, and names that it lists and that can be no tags."""
-
-    tags: list[str]
-    odd: list[str]
 
 
 def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> Plan:
@@ -117,154 +98,13 @@ def _projects(copy: Copy) -> set[str]:
     return {copy.source.repository.project, copy.target.repository.project}
 
 
-def expand(
-    requests: Sequence[ImageRequest], target: str, look: Lookups, executor: Executor
-) -> tuple[list[Wanted], list[str]]:
-    """Every tag that the entries mean, in their order, not looked at yet; and what a project has without tags."""
-    repositories, failed = answers(executor, partial(_repositories, look), [r for r in requests if _is_open(r)])
-    listed = [(request, name) for request, names in repositories.items() for name in names]
-    tag_lists, unlisted = answers(executor, partial(_tags, look), listed)
-    wanted: list[Wanted] = []
-    notes: list[str] = []
-    for request in requests:
-        make = partial(_wanted, request, target)
-        if not _is_open(request):
-            wanted.append((request, make(request.source, request.target_path, request.target_tag)))
-        elif request in failed:
-            wanted.append((request, _refused(make(request.source, request.target_path, ""), failed[request])))
-        else:
-            found = list(_expanded(request, repositories[request], tag_lists, unlisted, make))
-            wanted += [(request, copy) for copy in found]
-            notes += _empty(request, repositories[request], tag_lists) if found else []
-            if not found:
-                wanted.append(
-                    (request, _refused(make(request.source, request.target_path, ""), _nothing_found(request)))
-                )
-    return wanted, notes
-
-
-def _expanded(
-    request: ImageRequest,
-    repositories: list[Repository],
-    tag_lists: Mapping[tuple[ImageRequest, Repository], TagList],
-    unlisted: Mapping[tuple[ImageRequest, Repository], Failure],
-    make: Callable[[Reference, str, str], Copy],
-) -> Iterator[Copy]:
-    for repository in repositories:
-        path = repository_target(request, repository)
-        every_tag = make(Reference(repository), path, "")
-        if (request, repository) in unlisted:
-            yield _refused(every_tag, unlisted[request, repository])
-            continue
-        found = tag_lists[request, repository]
-        if found.odd:
-            yield _refused(every_tag, Failure(FailureClass.UNSUPPORTED, _odd_names(found.odd)))
-        for tag in found.tags:
-            yield make(repository.tagged(tag), path, tag)
-
-
-def _empty(
-    request: ImageRequest,
-    repositories: Iterable[Repository],
-    tag_lists: Mapping[tuple[ImageRequest, Repository], TagList],
-) -> Iterator[str]:
-    """Repositories that add nothing: usual in a project (an image stream without tags), and said all the same."""
-    for repository in repositories:
-        if (request, repository) in tag_lists and not tag_lists[request, repository].tags:
-            yield f"{repository.path}: {_nothing_found(request).words}"
-
-
-def _odd_names(names: Sequence[str]) -> str:
-    """What the registry lists and no request could name: said, because it stays behind."""
-    shown = ", ".join(repr(printable(name, 40)) for name in names[:3])
-    return f"{count(len(names), 'name')} in its tag list can be no tag: {shown}{', ...' if len(names) > 3 else ''}"
-
-
-def _is_open(request: ImageRequest) -> bool:
-    return not request.source.tag and not request.source.digest
-
-
-def _wanted(request: ImageRequest, target: str, source: Reference, path: str, tag: str) -> Copy:
-    return Copy(source, Reference(Repository(target, path), tag), Action.COPY, "", request.options)
-
-
-def _nothing_found(request: ImageRequest) -> Failure:
-    chosen = request.tags.model_dump(exclude_none=True)
-    words = "no tag passes `tags`" if chosen else "the repository has no tags"
-    return Failure(FailureClass.NOT_FOUND, words)
-
-
-def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
-    """The repositories of an entry.
-
-    Raises:
-        RegistryError: the project cannot be listed; says to list the repositories.
-    """
-    source = request.source.repository
-    if not request.project:
-        return [source]
-    try:
-        names = look.repositories(source.registry, source.path)
-    except RegistryError as error:
-        words = (
-            f"{source.registry} does not list its repositories to this login ({error.failure.words}); list them in"
-            f" the manifest: {source.path}/<image stream>"
-        )
-        raise RegistryError(error.what, replace(error.failure, words=words)) from None
-    names = sorted(name for name in names if valid_path(name))
-    if not names:
-        words = f"{source.registry} has no repository {source.path}/... that this login may see"
-        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, words))
-    return [Repository(source.registry, name) for name in names]
-
-
-def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> TagList:
-    request, repository = listed
-    selector = request.tags
-    there = look.tags(repository)
-    odd = [name for name in there if not valid_tag(name)]
-    valid = [name for name in there if valid_tag(name)]
-    names = tags.matching(valid, selector.include, selector.exclude, selector.semver)
-    if selector.newest is not None:
-        names = sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
-    return TagList(names, odd)
-
-
-def merge(wanted: Iterable[Wanted]) -> list[Copy]:
-    """Each (source, target) once; where entries overlap, the most particular one's options hold, then the last's."""
-    merged: dict[tuple[Reference, Reference], Wanted] = {}
-    for request, copy in wanted:
-        known = merged.get((copy.source, copy.target))
-        if known is None or _particular(request) >= _particular(known[0]):
-            merged[copy.source, copy.target] = request, copy
-    return [copy for _, copy in merged.values()]
-
-
-def _particular(request: ImageRequest) -> int:
-    return 0 if request.project else 1 if _is_open(request) else 2
-
-
-def refuse_clashes(copies: Sequence[Copy]) -> list[Copy]:
-    """Two different sources for one target tag: neither is copied, because nobody said which is meant."""
-    sources: dict[Reference, set[Reference]] = defaultdict(set)
-    for copy in copies:
-        if copy.target.tag:
-            sources[copy.target].add(copy.source)
-    return [_clash(copy, sources[copy.target]) if len(sources[copy.target]) > 1 else copy for copy in copies]
-
-
-def _clash(copy: Copy, sources: set[Reference]) -> Copy:
-    others = ", ".join(sorted(source.short for source in sources if source != copy.source))
-    return _refused(copy, Failure(FailureClass.CLASH, f"{others} would go to {copy.target.short} too"))
-
-
 def _refuse_name(copy: Copy, scope: Scope) -> Copy:
     """A name that no image stream can have: the registry would take every byte and then fail."""
     path = copy.target.repository.path
     if copy.action is not Action.COPY or not scope.image_streams or valid_image_stream(path):
         return copy
     words = f"{path} can be no image stream: <project>/<name> is needed, of a-z 0-9 with single . _ - between; use `to`"
-    return _refused(copy, Failure(FailureClass.UNSUPPORTED, words))
+    return copy.refused(Failure(FailureClass.UNSUPPORTED, words))
 
 
 def _find_source(look: Lookups, source: Reference) -> Found:
@@ -279,7 +119,7 @@ def _with_digest(copy: Copy, found: Mapping[Reference, Found], failed: Mapping[R
     if copy.action is not Action.COPY:
         return copy
     if copy.source in failed:
-        return _refused(copy, failed[copy.source])
+        return copy.refused(failed[copy.source])
     answer = found[copy.source]
     digest = copy.source.digest or answer.digest
     return replace(copy, source=copy.source.with_digest(digest), media_type=answer.media_type)
@@ -320,21 +160,21 @@ def _with_delivery(
         return copy
     digest = copy.source.digest
     if digest in failed:
-        return _refused(copy, failed[digest])
+        return copy.refused(failed[digest])
     manifest = manifests[digest]
     copy = replace(copy, media_type=manifest.media_type)
     needed = _child_digests(manifest, copy.options) if manifest.kind is Kind.INDEX else []
     broken = next((failed[child] for child in needed if child in failed), None)
     if broken:
-        return _refused(copy, replace(broken, words=f"a part of the manifest list: {broken.words}"))
+        return copy.refused(replace(broken, words=f"a part of the manifest list: {broken.words}"))
     try:
         delivery = deliver(manifest, manifests, copy.options)
     except CannotDeliverError as error:
-        return _refused(copy, Failure(FailureClass.UNSUPPORTED, str(error)))
+        return copy.refused(Failure(FailureClass.UNSUPPORTED, str(error)))
     copy = replace(copy, delivery=delivery, warnings=_changes(manifest, delivery))
     if scope.max_image_size and delivery.size > scope.max_image_size:
         sizes = f"{format_size(delivery.size)}, and the target takes {format_size(scope.max_image_size)} at most"
-        return _refused(copy, Failure(FailureClass.TOO_LARGE, sizes))
+        return copy.refused(Failure(FailureClass.TOO_LARGE, sizes))
     return copy
 
 
@@ -371,7 +211,7 @@ def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
 def _refuse_unreadable(copy: Copy, failed: Mapping[Reference, Failure]) -> Copy:
     if copy.action is Action.COPY and copy.target in failed:
         failure = failed[copy.target]
-        return _refused(copy, replace(failure, words=f"the target tag cannot be looked up: {failure.words}"))
+        return copy.refused(replace(failure, words=f"the target tag cannot be looked up: {failure.words}"))
     return copy
 
 
@@ -394,23 +234,6 @@ def _compared(look: Lookups, present: Mapping[Reference, Found | None], copy: Co
     words = target_differences(copy.delivery, *ends, manifest)
     wrong = wrong_format(copy, manifest.media_type)
     return (*words, *([wrong] if wrong else []))
-
-
-def wrong_format(copy: Copy, media_type: str) -> str:
-    """What is wrong with the format of what stands at the target, in words; empty where nothing is."""
-    wanted = _FORMAT_TYPES.get(copy.options.format) or _kept_types(copy.delivery)
-    if media_type in wanted:
-        return ""
-    return f"it is {_FORMAT_NAMES.get(media_type, media_type)}, not {_FORMAT_NAMES.get(wanted[0], wanted[0])}"
-
-
-def _kept_types(delivery: Delivery | None) -> tuple[str, ...]:
-    """Under `format: keep` the target has the source's type: of the whole, or of the one image of a list."""
-    if delivery is None:
-        return ()
-    if delivery.top is not None:
-        return (delivery.top.media_type,)
-    return (DOCKER_LIST, OCI_INDEX) if delivery.whole_index else (delivery.parts[0].source.media_type,)
 
 
 def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[str, ...] | None) -> Copy:
@@ -462,7 +285,3 @@ def mark_links(copies: Sequence[Copy]) -> list[Copy]:
             there.add(key)
         marked.append(copy)
     return marked
-
-
-def _refused(copy: Copy, failure: Failure) -> Copy:
-    return replace(copy, action=Action.REFUSED, reason=str(failure), failure=failure.kind)

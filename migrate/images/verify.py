@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from migrate.images.compare import Place, target_differences
+from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.failures import FailureClass
 from migrate.images.formats import Descriptor, ImageManifest
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy
-from migrate.images.planner import wrong_format
 from migrate.images.registry import Registry, RegistryError
 from migrate.reference import Reference, Repository
 

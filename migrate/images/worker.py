@@ -5,25 +5,21 @@
 
 import logging
 import os
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from migrate.errors import LoginError
 from migrate.images import skopeo
-from migrate.images.compare import Place, target_differences
+from migrate.images.bench import Bench
+from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import OCI_MANIFEST, Descriptor, ImageManifest
-from migrate.images.lookups import Lookups
 from migrate.images.pace import TROUBLE, Lane, PausedError
 from migrate.images.plan import Copy
-from migrate.images.planner import wrong_format
-from migrate.images.registry import Registry, RegistryError
+from migrate.images.registry import RegistryError
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.reference import Reference, Repository
 
@@ -36,85 +32,6 @@ class CopyFailedError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
-
-
-class BlobBook:
-    """Which blobs this process knows to be in which target repository. Safe to use from many threads."""
-
-    def __init__(self, known: dict[str, set[str]] | None = None) -> None:
-        self._hinted = known or {}
-        self._sure: dict[str, set[str]] = defaultdict(set)
-        self._lock = threading.Lock()
-
-    def sure(self, repository: str, digest: str) -> bool:
-        """Whether this process has seen the blob there."""
-        with self._lock:
-            return repository in self._sure[digest]
-
-    def add(self, repository: str, digest: str) -> None:
-        """The blob was seen there."""
-        with self._lock:
-            self._sure[digest].add(repository)
-
-    def forget(self, repository: str, digests: Iterable[str]) -> None:
-        """The registry says that something is missing after all: look again."""
-        with self._lock:
-            for digest in digests:
-                self._sure[digest].discard(repository)
-
-    def origins(self, digest: str, but: str) -> list[str]:
-        """Repositories to mount it from: first those seen, then those that earlier runs remember; a few."""
-        with self._lock:
-            found = [*sorted(self._sure[digest]), *sorted(self._hinted.get(digest, ()))]
-        return [name for name in dict.fromkeys(found) if name != but][:2]
-
-
-class PutGate:
-    """Lets so many at a time put manifests into one repository: OpenShift answers 500 to more."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._gates: dict[Repository, threading.Semaphore] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def through(self, repository: Repository) -> Iterator[None]:
-        """Wait for a place, and hold it."""
-        with self._lock:
-            gate = self._gates.setdefault(repository, threading.Semaphore(self._limit))
-        with gate:
-            yield
-
-
-@dataclass
-class Bench:
-    """Everything a worker works with; one for all workers of a process.
-
-    Attributes:
-        registry: the registry of a host.
-        target: the target registry.
-        look: asks both registries, for comparisons.
-        program: the installed skopeo.
-        access: how skopeo reaches a repository (writes a private authfile where needed).
-        data_home: where skopeo keeps its blob info cache, where it is not root's.
-        watch: limits of one skopeo run.
-        gate: manifest puts per repository.
-        book: blobs known to be at the target.
-        on_bytes: told (job number, bytes so far) while skopeo runs.
-        arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
-    """
-
-    registry: Callable[[str], Registry]
-    target: Registry
-    look: Lookups
-    program: skopeo.Skopeo
-    access: Callable[[Repository], skopeo.Access]
-    data_home: Path
-    watch: skopeo.Watch
-    gate: PutGate
-    book: BlobBook
-    on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
-    arrived: dict[Reference, str] = field(default_factory=dict)
 
 
 def perform(bench: Bench, job: Job) -> JobResult:

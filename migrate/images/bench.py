@@ -1,0 +1,92 @@
+"""What all workers of a process share: the registries, skopeo, its limits, and what is known of the target."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrate.images import skopeo
+from migrate.images.lookups import Lookups
+from migrate.images.registry import Registry
+from migrate.reference import Reference, Repository
+
+
+class BlobBook:
+    """Which blobs this process knows to be in which target repository. Safe to use from many threads."""
+
+    def __init__(self, known: dict[str, set[str]] | None = None) -> None:
+        self._hinted = known or {}
+        self._sure: dict[str, set[str]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    def sure(self, repository: str, digest: str) -> bool:
+        """Whether this process has seen the blob there."""
+        with self._lock:
+            return repository in self._sure[digest]
+
+    def add(self, repository: str, digest: str) -> None:
+        """The blob was seen there."""
+        with self._lock:
+            self._sure[digest].add(repository)
+
+    def forget(self, repository: str, digests: Iterable[str]) -> None:
+        """The registry says that something is missing after all: look again."""
+        with self._lock:
+            for digest in digests:
+                self._sure[digest].discard(repository)
+
+    def origins(self, digest: str, but: str) -> list[str]:
+        """Repositories to mount it from: first those seen, then those that earlier runs remember; a few."""
+        with self._lock:
+            found = [*sorted(self._sure[digest]), *sorted(self._hinted.get(digest, ()))]
+        return [name for name in dict.fromkeys(found) if name != but][:2]
+
+
+class PutGate:
+    """Lets so many at a time put manifests into one repository: OpenShift answers 500 to more."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._gates: dict[Repository, threading.Semaphore] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def through(self, repository: Repository) -> Iterator[None]:
+        """Wait for a place, and hold it."""
+        with self._lock:
+            gate = self._gates.setdefault(repository, threading.Semaphore(self._limit))
+        with gate:
+            yield
+
+
+@dataclass
+class Bench:
+    """Everything a worker works with; one for all workers of a process.
+
+    Attributes:
+        registry: the registry of a host.
+        target: the target registry.
+        look: asks both registries, for comparisons.
+        program: the installed skopeo.
+        access: how skopeo reaches a repository (writes a private authfile where needed).
+        data_home: where skopeo keeps its blob info cache, where it is not root's.
+        watch: limits of one skopeo run.
+        gate: manifest puts per repository.
+        book: blobs known to be at the target.
+        on_bytes: told (job number, bytes so far) while skopeo runs.
+        arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
+    """
+
+    registry: Callable[[str], Registry]
+    target: Registry
+    look: Lookups
+    program: skopeo.Skopeo
+    access: Callable[[Repository], skopeo.Access]
+    data_home: Path
+    watch: skopeo.Watch
+    gate: PutGate
+    book: BlobBook
+    on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
+    arrived: dict[Reference, str] = field(default_factory=dict)
