@@ -1,6 +1,8 @@
 """What is running on this machine, from /proc."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,6 +14,20 @@ def arguments_of_all() -> Iterator[tuple[int, list[str]]]:
                 yield int(folder.name), (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
             except OSError:
                 continue
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that it started, and those, which still run."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for child, _ in arguments_of_all():
+        with suppress(OSError):
+            stat = Path(f"/proc/{child}/stat").read_text()
+            children[int(stat.rpartition(")")[2].split()[1])].append(child)
+    found, new = {pid}, [pid]
+    while new:
+        new = children[new.pop()] + new
+        found.update(new)
+    return found
 
 
 def skopeos(mark: str) -> list[int]:
