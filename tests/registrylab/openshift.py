@@ -12,11 +12,11 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from registrylab.gateway import Answer, Forward, Gateway, Request, gateway
@@ -66,6 +66,37 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Pushed:
+    """An image whose tag was put; `config` is its config's content, empty where it has none."""
+
+    digest: str
+    media_type: str
+    manifest: bytes
+    config: dict[str, Any]
+
+
+class Authority(Protocol):
+    """An API server: it decides who may do what, and keeps the image streams."""
+
+    def may(self, user: str, repository: str, verb: str) -> bool:
+        """Whether a user has a verb on an image stream, which need not exist."""
+
+    def may_list(self, user: str) -> bool:
+        """Whether a user may list the image streams of all projects."""
+
+    def tagged(self, repository: str, tag: str, pushed: Pushed) -> bool:
+        """Keep a tag; False where a quota is used up."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where the docker-registry has an image, and what the image names."""
+
+    repository: str
+    named: frozenset[str]
+
+
+@dataclass(frozen=True)
 class _Index:
     media_type: str
     body: bytes
@@ -85,6 +116,8 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error
 class OpenShiftRegistry:
     """A running stand-in; users, rights and limits may be changed while it runs.
 
+    With an authority `cluster_admins` and `rights` mean nothing; projects, limits and streams are views of what it has.
+
     Attributes:
         inner: the docker-registry behind it; it knows no rights, and no tags that mean anything.
         host: where to connect.
@@ -98,6 +131,7 @@ class OpenShiftRegistry:
         put_seconds: how long each put of a tag takes.
         puts: every put of a manifest, in the order in which they ended.
         mounts: every wish to mount a blob.
+        authority: who is asked for rights; None for `rights` and `cluster_admins`.
     """
 
     inner: LabRegistry
@@ -105,16 +139,18 @@ class OpenShiftRegistry:
     tls: Tls | None = None
     users: dict[str, str] = field(default_factory=dict)
     cluster_admins: set[str] = field(default_factory=set)
-    projects: dict[str, str] = field(default_factory=dict)
+    projects: MutableMapping[str, str] = field(default_factory=dict)
     rights: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    image_limits: dict[str, int] = field(default_factory=dict)
-    streams: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    image_limits: MutableMapping[str, int] = field(default_factory=dict)
+    streams: MutableMapping[str, dict[str, list[str]]] = field(default_factory=dict)
     puts_at_once: int = 4
     put_seconds: float = 0.0
     puts: list[Put] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
+    authority: Authority | None = None
     _gateway: Gateway | None = None
     _indexes: dict[str, _Index] = field(default_factory=dict)
+    _kept: dict[str, _Kept] = field(default_factory=dict)
     _putting: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -129,6 +165,8 @@ class OpenShiftRegistry:
 
     def may(self, user: str, repository: str, verb: str) -> bool:
         """Whether a user has a verb on an image stream, which need not exist."""
+        if self.authority:
+            return self.authority.may(user, repository, verb)
         if user in self.cluster_admins:
             return True
         project = repository.partition("/")[0]
@@ -204,10 +242,12 @@ class OpenShiftRegistry:
                 return self._put(user, request, forward)
             case "mount":
                 return self._mount(user, request, query, forward)
+            case "blob":
+                return self._blob(request, forward)
         return forward(request)
 
     def _catalog(self, user: str, query: Query) -> Answer:
-        if user not in self.cluster_admins:
+        if not (self.authority.may_list(user) if self.authority else user in self.cluster_admins):
             detail = [{"Type": "registry", "Class": "", "Name": "catalog", "Action": "*"}]
             return _error(401, "UNAUTHORIZED", "authentication required", detail, _DENIED_CHALLENGE)
         return _page("/v2/_catalog", {}, "repositories", self.streams, query)
@@ -222,11 +262,26 @@ class OpenShiftRegistry:
         digest = self._digest(request.repository, _identifier(request))
         index = self._indexes.get(digest)
         if index is None:
-            return forward(replace(request, path=f"/v2/{request.repository}/manifests/{digest}"))
+            answer = forward(replace(request, path=f"/v2/{request.repository}/manifests/{digest}"))
+            if answer.status == 404 and digest in self._kept:
+                return forward(replace(request, path=f"/v2/{self._kept[digest].repository}/manifests/{digest}"))
+            return answer
         if index.media_type == OCI_INDEX and OCI_INDEX not in request.headers.get("accept", ""):
             return _manifest_unknown("OCI index found, but accept header does not support OCI indexes")
         headers = {"Content-Type": index.media_type, "Content-Length": str(len(index.body))}
         return Answer(200, (*headers.items(), ("Docker-Content-Digest", digest)), index.body)
+
+    def _blob(self, request: Request, forward: Forward) -> Answer:
+        """A blob is where it was pushed; a tag that was made from another stream's reads it there."""
+        answer = forward(request)
+        if answer.status != 404 or request.method not in ("GET", "HEAD"):
+            return answer
+        digest = _identifier(request)
+        for image in self._readable(self.streams.get(request.repository, {})):
+            kept = self._kept.get(image)
+            if kept and digest in kept.named:
+                return forward(replace(request, path=f"/v2/{kept.repository}/blobs/{digest}"))
+        return answer
 
     def _digest(self, repository: str, identifier: str) -> str:
         """What a tag or digest means in an image stream: digests that no tag has or had there cannot be read."""
@@ -254,7 +309,7 @@ class OpenShiftRegistry:
                 if at_once:
                     time.sleep(self.put_seconds)
                     self._check_mapping(user, request, at_once)
-                    self._map(repository, identifier, digest)
+                    self._map(request, identifier, digest, forward)
                 location = f"/v2/{repository}/manifests/{digest}"
                 answer = Answer(201, (("Location", location), ("Docker-Content-Digest", digest)))
             except _Refused as refused:
@@ -287,7 +342,9 @@ class OpenShiftRegistry:
         answer = forward(request)
         if answer.status != 201:
             raise _Refused(answer)
-        return answer.header("Docker-Content-Digest")
+        digest = answer.header("Docker-Content-Digest")
+        self._kept.setdefault(digest, _Kept(request.repository, frozenset(_named(request.body))))
+        return digest
 
     def _check_mapping(self, user: str, request: Request, at_once: int) -> None:
         """What OpenShift's API says to a new tag event: it comes last, when everything is written."""
@@ -300,8 +357,15 @@ class OpenShiftRegistry:
         if phase is None or missing or too_large:
             raise _Refused(_error(403, "DENIED", "requested access to the resource is denied"))
 
-    def _map(self, repository: str, tag: str, digest: str) -> None:
+    def _map(self, request: Request, tag: str, digest: str, forward: Forward) -> None:
         """One more item in the tag's history, unless it is the newest already."""
+        repository = request.repository
+        if self.authority:
+            config = _config(request, forward)
+            pushed = Pushed(digest, request.headers.get("content-type", ""), request.body, config)
+            if not self.authority.tagged(repository, tag, pushed):
+                raise _Refused(_error(403, "DENIED", "requested access to the resource is denied"))
+            return
         with self._lock:
             stream = self.streams.setdefault(repository, {})
             history = stream.get(tag, [])
@@ -335,6 +399,28 @@ def _password(request: Request) -> str:
     """What stands behind the user name, which means nothing."""
     value = request.headers["authorization"].partition(" ")[2]
     return base64.b64decode(value).decode().partition(":")[2]
+
+
+def _named(body: bytes) -> Iterator[str]:
+    """The blobs of a plain image."""
+    document = json.loads(body)
+    for blob in (*document.get("layers", ()), *filter(None, [document.get("config")])):
+        yield blob["digest"]
+    for layer in document.get("fsLayers", ()):
+        yield layer["blobSum"]
+
+
+def _config(request: Request, forward: Forward) -> dict[str, Any]:
+    """The content of an image's config, from behind."""
+    digest = (json.loads(request.body).get("config") or {}).get("digest")
+    if not digest:
+        return {}
+    answer = forward(Request("GET", f"/v2/{request.repository}/blobs/{digest}", {"host": request.headers["host"]}))
+    try:
+        read = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return read if answer.status == 200 and isinstance(read, dict) else {}
 
 
 def _size(body: bytes) -> int:
