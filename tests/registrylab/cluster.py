@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from registrylab import clusterroles, projects
@@ -37,8 +37,8 @@ class OpenShiftCluster:
         api_url: where to connect.
     """
 
-    api: KubeApi
-    registry: OpenShiftRegistry
+    api: KubeApi = field(repr=False)
+    registry: OpenShiftRegistry = field(repr=False)
     api_url: str
     tls: Tls | None
 

@@ -153,7 +153,7 @@ def image_limit(ranges: list[Object]) -> int | None:
 
 def quantity(text: str) -> int:
     """`1Gi`, `500M`, `1024`."""
-    found = re.fullmatch(r"([0-9.]+)([kMGT]?i?)", text)
+    found = re.fullmatch(r"([0-9.]+)([kKMGT]?i?)", text)
     if not found or found[2] not in _UNITS:
         raise ValueError(f"no quantity: {text}")
     return int(float(found[1]) * _UNITS[found[2]])
