@@ -49,6 +49,9 @@ class Asker:
         content = None if body is None else json.dumps(body).encode()
         return self.http.request(method, path, content=content, headers=headers, params=query)  # type: ignore[arg-type]
 
+    def login(self, token: str = ALICE) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"}
+
     def apply(self, path: str, body: object, manager: str = "mig", token: str = ALICE, **query: object) -> Any:
         named = {"fieldManager": manager} if manager else {}
         return self("PATCH", path, body, token, "application/apply-patch+yaml", **named, **query)
@@ -599,6 +602,7 @@ def test_deleting_tags_and_streams(cluster: OpenShiftCluster, ask: Asker) -> Non
     for wrong in ({"uid": "other"}, {"resourceVersion": "1"}):
         refused = ask("DELETE", f"{STREAMS}/app", {"preconditions": wrong})
         assert (refused.status_code, "Precondition failed" in refused.text) == (409, True)
+    assert ask.http.request("DELETE", f"{STREAMS}/app", content=b"?", headers=ask.login()).status_code == 400
     right = {"preconditions": {key: metadata[key] for key in ("uid", "resourceVersion")}}
     assert ask("DELETE", f"{STREAMS}/app", right).json()["status"] == "Success"
     assert "alpha/app" not in cluster.registry.streams

@@ -121,7 +121,7 @@ def check_quota(world: World, resource: Resource, namespace: str, name: str) -> 
 
 def check_preconditions(resource: Resource, call: Call, item: Object) -> None:
     """A DELETE may say which uid and resourceVersion it means."""
-    wanted = (json.loads(call.body) if call.body else {}).get("preconditions") or {}
+    wanted = (call.document() if call.body else {}).get("preconditions") or {}
     for key, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
         found = item["metadata"][key]
         if wanted.get(key) and wanted[key] != found:
