@@ -25,7 +25,7 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
-from migrate.images.verify import Verdict, Verified
+from migrate.images.verify import FINE, Verdict, Verified
 
 _BUSY_SECONDS = 30
 _migrations = Migrations("rahti-migrate")
@@ -91,7 +91,13 @@ def m002_depth(db: sqlite_utils.Database) -> None:
     db.table("copies").add_column("verified_deep", int)
 
 
-KNOWN_MIGRATIONS = frozenset({"m001_first", "m002_depth"})
+@_migrations()
+def m003_verdict_class(db: sqlite_utils.Database) -> None:
+    """Why verify does not know, or that only a person can decide."""
+    db.table("copies").add_column("verdict_class", str)
+
+
+KNOWN_MIGRATIONS = frozenset({"m001_first", "m002_depth", "m003_verdict_class"})
 
 UNWANTED = "no longer wanted"
 WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
@@ -392,7 +398,7 @@ class State:
                 "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
                 "begun_digest": "", "begun_from": "", "warnings": json.dumps(_warnings(copied)),
-                "verdict": None, "verdict_words": None, "verified_at": None,
+                "verdict": None, "verdict_words": None, "verdict_class": None, "verified_at": None,
             }  # fmt: skip
         self._db.table("copies").update(target, ended)
         attempt = {
@@ -416,12 +422,12 @@ class State:
                 target = str(item.copy.target)
                 self._db.table("copies").insert(self._unplanned_row(item), ignore=True)
                 if deep or target not in found_deep or item.verdict in (Verdict.DIFFERENT, Verdict.MISSING):
-                    words = {"verdict": str(item.verdict), "verdict_words": item.words}
+                    words = {"verdict": str(item.verdict), "verdict_words": item.words, "verdict_class": item.failure}
                     self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
 
     def _unplanned_row(self, item: Verified) -> dict[str, Any]:
         """A tag of which only verify knows yet."""
-        status = SKIPPED if item.verdict is Verdict.EQUAL else WAITING
+        status = SKIPPED if item.verdict in FINE else WAITING
         row = self._planned_row(item.copy, _Put())
         return {**row, "action": None, "reason": "", "status": status, "target_digest": item.target_digest}
 

@@ -5,10 +5,12 @@ import sqlite3
 import pytest
 from conftest import Ends
 from registrylab.client import LabClient, missing_from
+from registrylab.faults import Rule, faulty
 from registrylab.images import make_image, make_index, make_layer
 
 LAYER = make_layer("one", 30_000)
 IMAGE = make_image([LAYER], config={"Cmd": ["x"], "Env": ["A=b"]})
+OTHER = make_image([LAYER], config={"Cmd": ["y"], "Env": ["A=b"]})
 
 
 def copied(ends: Ends, source: LabClient, *tags: str) -> object:
@@ -146,3 +148,57 @@ def test_a_damaged_layer_is_never_called_done_however_often(
     path.write_bytes(good)
     assert ends.run("copy", manifest).code == 0
     assert ends.run("verify", manifest, "--deep").code == 0
+
+
+def test_a_conflict_is_sent_to_on_conflict_and_not_to_copy(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    target.push("a/b", OTHER, "1")
+    manifest = ends.manifest("images: [a/b]")
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "onConflict" in ran.out
+    assert "rahti-migrate copy" not in ran.out
+    assert ends.run("verify", manifest, "--format", "json").json["tags"][0]["class"] == "conflict"
+    seen = ends.run("status", manifest)
+    assert "onConflict" in seen.out
+    assert "copy brings" not in seen.out
+
+
+@pytest.mark.parametrize("tag", ["missing", "put by us"])
+def test_what_a_copy_would_bring_is_sent_to_copy(ends: Ends, source: LabClient, target: LabClient, tag: str) -> None:
+    manifest = copied(ends, source, "1")
+    if tag == "missing":
+        source.push("a/b", IMAGE, "2")
+    else:
+        source.push("a/b", OTHER, "1")  # the source tag has moved
+    ran = ends.run("verify", manifest)
+    assert ran.code == 3
+    assert "To bring what is missing or damaged: rahti-migrate copy" in ran.out
+    assert "onConflict" not in ran.out
+
+
+def test_what_on_conflict_leaves_is_kept_and_fails_nothing(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/b", IMAGE, "1", "2")
+    theirs = target.push("a/b", OTHER, "1")
+    manifest = ends.manifest("images: [a/b]\ndefaults: {onConflict: skip}")
+    ran = ends.run("run", manifest)
+    assert ran.code == 0, ran.text
+    assert "2 tags verified: 1 equal, 1 kept" in ran.out
+    ran = ends.run("verify", manifest)
+    assert ran.code == 0, ran.text
+    assert "left as it is, as `onConflict` says: Cmd differs" in ran.out
+    assert "To bring" not in ran.out
+    assert ends.run("verify", manifest, "--format", "json").json["counts"]["kept"] == 1
+    seen = ends.run("status", manifest)
+    assert seen.code == 0, seen.text
+    assert "verified: 1 equal, 1 kept" in seen.out
+    assert target.images()["a/b:1"] == theirs
+
+
+def test_a_verdict_of_unknown_says_what_to_do(ends: Ends, source: LabClient, target: LabClient) -> None:
+    manifest = copied(ends, source, "1")
+    with faulty(ends.target.host, Rule("403", "manifest")) as (near, _):
+        ran = ends.run("verify", ends.through(manifest, target=near.host), "--state", "other.db")
+    assert ran.code == 3
+    assert "To bring" not in ran.out
+    assert "What is unknown" in ran.out

@@ -17,10 +17,11 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.verify import verify_exit_code, verify_images
+from migrate.errors import ExitCode
 from migrate.images.plan import Action
 from migrate.manifest import Manifest
 from migrate.report.documents import verification_document
-from migrate.report.text import verify_lines
+from migrate.report.text import verify_hints, verify_lines
 
 
 def run(
@@ -53,6 +54,8 @@ def run(
         else:
             result([*verify_lines(verified), ""])
             say_outcome(opened, outcome, as_json=False)
+            if outcome.exit_code == ExitCode.OK:
+                result(verify_hints(verified, opened.command()))
         _say_what_is_left(opened.session.manifest)
     return code
 

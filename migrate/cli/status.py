@@ -14,7 +14,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import state_path
 from migrate.errors import ExitCode
-from migrate.images.verify import Verdict
+from migrate.images.verify import FINE, Verdict
 from migrate.lock import holder
 from migrate.report.documents import status_document
 from migrate.report.text import status_lines
@@ -48,7 +48,7 @@ def status(
 def _exit_code(copies: list[dict[str, Any]]) -> int:
     """0 where all is done, 3 where something is left or needs a person."""
     left = any(
-        row["status"] in (*_TROUBLES, "waiting", "running") or row["verdict"] not in (None, Verdict.EQUAL)
+        row["status"] in (*_TROUBLES, "waiting", "running") or (row["verdict"] or Verdict.EQUAL) not in FINE
         for row in copies
     )
     return ExitCode.INCOMPLETE if left else ExitCode.OK

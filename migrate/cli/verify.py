@@ -22,10 +22,10 @@ from migrate.cli.session import questions
 from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.images.planner import resolve
-from migrate.images.verify import Verdict, Verified
+from migrate.images.verify import FINE, Verified
 from migrate.images.verify import verify as verify_copies
 from migrate.report.documents import verification_document
-from migrate.report.text import verify_lines
+from migrate.report.text import verify_hints, verify_lines
 
 DeepOption = Annotated[bool, typer.Option("--deep", help="Read every blob at the target whole and check its digest.")]
 
@@ -50,9 +50,7 @@ def verify(
     if output is OutputFormat.JSON:
         json_document(verification_document(verified))
     else:
-        result(verify_lines(verified))
-        if code:
-            result([f"To bring what is missing or damaged: {run.command('copy')}"])
+        result([*verify_lines(verified), *verify_hints(verified, run.command("copy"))])
     return code
 
 
@@ -62,14 +60,15 @@ def verify_images(run: Run, *, deep: bool) -> list[Verified]:
     source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None)
     with questions() as executor:
         wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
-        verified = list(verify_copies(wanted, source, target, run.session.target, executor, deep=deep))
+        ours = run.state.delivered()
+        verified = list(verify_copies(wanted, source, target, run.session.target, executor, ours, deep=deep))
     run.session.check_reach()
     run.state.record_verified(verified, deep=deep)
     return verified
 
 
 def verify_exit_code(verified: list[Verified]) -> int:
-    """0 where everything is equal, 4 where a login ended meanwhile, else 3."""
+    """0 where all is well, 4 where a login ended meanwhile, else 3."""
     if any(item.failure is FailureClass.LOGIN for item in verified):
         return ExitCode.LOGIN
-    return ExitCode.OK if all(item.verdict is Verdict.EQUAL for item in verified) else ExitCode.INCOMPLETE
+    return ExitCode.OK if all(item.verdict in FINE for item in verified) else ExitCode.INCOMPLETE

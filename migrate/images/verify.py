@@ -1,6 +1,6 @@
 """Does the target hold what the source holds? Reads both afresh; remembers nothing and writes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.failures import FailureClass
 from migrate.images.formats import Descriptor, ImageManifest
 from migrate.images.lookups import Lookups, answers
-from migrate.images.plan import Action, Copy
+from migrate.images.plan import Action, Copy, Delivered
 from migrate.images.registry import Registry, RegistryError
 from migrate.reference import Reference, Repository
 
@@ -19,14 +19,23 @@ class Verdict(StrEnum):
     """What verify says of one wanted tag."""
 
     EQUAL = "equal"
+    KEPT = "kept"
+    """Other content, which `onConflict: skip` leaves as it is."""
     DIFFERENT = "different"
     MISSING = "missing"
     UNKNOWN = "unknown"
 
 
+FINE = frozenset({Verdict.EQUAL, Verdict.KEPT})
+"""Verdicts that ask nothing of anybody."""
+
+
 @dataclass(frozen=True)
 class Verified:
-    """One wanted tag, what stands at the target for it, and how it differs; `failure` where that is not known."""
+    """One wanted tag, what stands at the target for it, and how it differs.
+
+    `failure` is why that is not known; of a tag that is DIFFERENT it is CONFLICT where a copy would leave it alone.
+    """
 
     copy: Copy
     verdict: Verdict
@@ -39,7 +48,14 @@ BlobKey = tuple[Repository, Descriptor]
 
 
 def verify(
-    wanted: Sequence[Copy], source: Lookups, target: Lookups, blobs: Registry, executor: Executor, *, deep: bool
+    wanted: Sequence[Copy],
+    source: Lookups,
+    target: Lookups,
+    blobs: Registry,
+    executor: Executor,
+    delivered: Mapping[str, Delivered],
+    *,
+    deep: bool,
 ) -> Iterator[Verified]:
     """Compare every wanted tag with what the target gives back.
 
@@ -49,6 +65,7 @@ def verify(
         target: asks the target, and remembers nothing of earlier runs or of the source.
         blobs: the target registry, for the blobs.
         executor: many questions at a time go through it.
+        delivered: what earlier runs put under target tags, by `str(target)`: whose they are, never what they hold.
         deep: read every blob and check its digest, instead of asking for its size only.
     """
     readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
@@ -70,9 +87,20 @@ def verify(
         else:
             there = found[copy.target]
             lost = [f"its part {child} is missing" for child in there.lost]
-            words = [*different[copy.target], *lost, *(problems[k] for k in _blobs(there) if problems[k])]
-            verdict = Verdict.DIFFERENT if words else Verdict.EQUAL
-            yield Verified(copy, verdict, "; ".join(words), there.manifests[0].digest)
+            damage = [*lost, *(problems[k] for k in _blobs(there) if problems[k])]
+            ours = delivered.get(str(copy.target), {})
+            yield _verified(copy, there.manifests[0].digest, different[copy.target], damage, ours)
+
+
+def _verified(copy: Copy, digest: str, different: list[str], damage: list[str], ours: Delivered) -> Verified:
+    """The verdict on what stands under a tag: how it differs from what is wanted, and what of it is broken."""
+    words = "; ".join([*different, *damage])
+    if not words:
+        return Verified(copy, Verdict.EQUAL, "", digest)
+    is_conflict = different and digest not in ours and copy.options.on_conflict != "overwrite"
+    if is_conflict and copy.options.on_conflict == "skip":
+        return Verified(copy, Verdict.KEPT, f"left as it is, as `onConflict` says: {words}", digest)
+    return Verified(copy, Verdict.DIFFERENT, words, digest, FailureClass.CONFLICT if is_conflict else None)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def verified_document(item: Verified) -> dict[str, Any]:
         "target": str(item.copy.target),
         "targetDigest": item.target_digest or None,
         "verdict": str(item.verdict),
+        "class": str(item.failure) if item.failure else None,
         "words": item.words or None,
     }
 
@@ -93,6 +94,7 @@ _ROW_KEYS = {
     "retryAt": "retry_at",
     "bytes": "bytes",
     "verdict": "verdict",
+    "verdictClass": "verdict_class",
     "verifiedAt": "verified_at",
     "warnings": "warnings",
 }
@@ -109,7 +111,7 @@ def status_document(
         "writer": writer,
         "lastRun": _run_document(last_run) if last_run else None,
         "counts": dict(sorted(Counter(row["status"] for row in copies).items())),
-        "copies": [{key: row[column] or None for key, column in _ROW_KEYS.items()} for row in copies],
+        "copies": [{key: row.get(column) or None for key, column in _ROW_KEYS.items()} for row in copies],
     }
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.verify import Verdict, Verified
+from migrate.images.verify import FINE, Verdict, Verified
 from migrate.quantities import count, format_size
 
 LONG_PLAN = 40
 _MANY = 20
+_TROUBLES = ("failed", "conflict", "refused")
 
 
 def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
@@ -123,6 +124,17 @@ def verify_summary(verified: Sequence[Verified]) -> str:
     return f"{count(len(verified), 'tag')} verified: {', '.join(parts) or 'none'}"
 
 
+def verify_hints(verified: Sequence[Verified], bring: str) -> Iterator[str]:
+    """What to do now; `bring` is the command that brings what is not at the target."""
+    wrong = [item for item in verified if item.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
+    if any(item.failure is None for item in wrong):
+        yield f"To bring what is missing or damaged: {bring}"
+    if any(item.failure is FailureClass.CONFLICT for item in wrong):
+        yield f"No copy replaces a tag in conflict: {MEANINGS[FailureClass.CONFLICT].advice}"
+    if any(item.verdict is Verdict.UNKNOWN for item in verified):
+        yield "What is unknown could not be read: see to what is named, then verify again"
+
+
 def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Failed copies by class: what it means, what to do, and which; from the state's rows."""
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -164,15 +176,30 @@ def status_lines(
     verdicts = Counter(row["verdict"] for row in copies if row["verdict"])
     if verdicts:
         yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in sorted(verdicts.items()))}"
-    troubled = [row for row in copies if row["status"] in ("failed", "conflict", "refused")]
+    troubled = [row for row in copies if row["status"] in _TROUBLES]
     if troubled:
         yield ""
         yield from failure_lines(troubled)
-    unequal = [row for row in copies if row["verdict"] and row["verdict"] != Verdict.EQUAL]
-    if unequal:
-        yield ""
-        yield "What verify found (copy brings again what is damaged or missing):"
-        yield from _shortened([f"  {row['verdict']}  {_name(row)}: {row['verdict_words']}" for row in unequal])
+    yield from _verdict_lines([row for row in copies if row["status"] not in _TROUBLES])
+
+
+def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What verify found that is not as it should be; what only a person can decide by itself."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["verdict"] and row["verdict"] not in FINE:
+            groups[_heading(row)].append(f"  {row['verdict']}  {_name(row)}: {row['verdict_words']}")
+    for heading, lines in groups.items():
+        yield from ("", heading, *_shortened(lines))
+
+
+def _heading(row: Mapping[str, Any]) -> str:
+    """What to do about a verdict."""
+    if row["verdict"] == Verdict.UNKNOWN:
+        return "What verify could not read (see to what is named, then verify again):"
+    if row.get("verdict_class") == FailureClass.CONFLICT:
+        return f"What verify found, and no copy replaces ({MEANINGS[FailureClass.CONFLICT].advice}):"
+    return "What verify found (copy brings it again):"
 
 
 def _status(row: Mapping[str, Any], writer: str | None) -> str:
