@@ -409,24 +409,33 @@ class State:
         }  # fmt: skip
         self._db.table("attempts").insert(attempt)
 
-    def record_verified(self, verified: Iterable[Verified], *, deep: bool) -> None:
-        """Keep what verify said of each target tag; also of one that no copy has put there.
+    def record_verified(self, verified: Iterable[Verified], refused: Iterable[Copy] = (), *, deep: bool) -> None:
+        """Keep what verify said of each target tag, also of one that no copy has put there; and what it refused.
 
         What a deep look has found wrong stays until a deep one finds it right, or it is copied again: a shallow one
         that finds nothing, or could not look, says nothing of it.
         """
+        verified = list(verified)
         with self._writing():
             found = self._db.execute("select target from copies where verdict = 'different' and verified_deep = 1")
             found_deep = {row[0] for row in found}
+            self._record_unplanned([*map(self._unplanned_row, verified), *map(self._refused_row, refused)])
             for item in verified:
                 target = str(item.copy.target)
-                self._db.table("copies").insert(self._unplanned_row(item), ignore=True)
                 if deep or target not in found_deep or item.verdict in (Verdict.DIFFERENT, Verdict.MISSING):
                     words = {"verdict": str(item.verdict), "verdict_words": item.words, "verdict_class": item.failure}
                     self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
 
+    def _record_unplanned(self, rows: list[dict[str, Any]]) -> None:
+        """Keep tags of which only verify knows yet, as it sees them now."""
+        stale = "delete from copies where target = ? and action is null and ifnull(verified_deep, 0) = 0"
+        self._db.conn.executemany(stale, ((row["target"],) for row in rows))
+        self._db.table("copies").insert_all(rows, pk="target", ignore=True)
+
+    def _refused_row(self, copy: Copy) -> dict[str, Any]:
+        return {**self._planned_row(copy, _Put()), "action": None}
+
     def _unplanned_row(self, item: Verified) -> dict[str, Any]:
-        """A tag of which only verify knows yet."""
         status = SKIPPED if item.verdict in FINE else WAITING
         row = self._planned_row(item.copy, _Put())
         return {**row, "action": None, "reason": "", "status": status, "target_digest": item.target_digest}

@@ -114,7 +114,7 @@ def test_a_source_that_is_gone_is_not_called_equal(ends: Ends, source: LabClient
     source.delete_manifest("a/b", IMAGE.digest)
     ran = ends.run("verify", manifest)
     assert ran.code == 3
-    assert "unknown" in ran.out
+    assert "none; 1 refused, not verified" in ran.out
 
 
 def test_verdicts_are_kept(ends: Ends, source: LabClient) -> None:
@@ -201,4 +201,43 @@ def test_a_verdict_of_unknown_says_what_to_do(ends: Ends, source: LabClient, tar
         ran = ends.run("verify", ends.through(manifest, target=near.host), "--state", "other.db")
     assert ran.code == 3
     assert "To bring" not in ran.out
-    assert "What is unknown" in ran.out
+    assert "See to what is named as unknown" in ran.out
+
+
+def test_refused_tags_are_not_verified_whoever_asks(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    manifest = ends.manifest("images: ['a/b:1', 'a/gone:1']")
+    summary = "1 tag verified: 1 equal; 1 refused, not verified"
+    ran = ends.run("run", manifest)
+    assert ran.code == 3
+    assert summary in ran.out
+    assert ran.out.count("a/gone:1") == 1
+    ran = ends.run("verify", manifest, "--state", "other.db")
+    assert ran.code == 3
+    assert summary in ran.out
+    assert "refused  a/gone:1" in ran.out
+    assert "To bring" not in ran.out
+    found = ends.run("verify", manifest, "--format", "json").json
+    assert (found["counts"]["refused"], found["counts"]["unknown"], len(found["tags"])) == (1, 0, 1)
+    assert [(item["target"].rpartition("/")[2], item["class"]) for item in found["refused"]] == [
+        ("gone:1", "not-found")
+    ]
+    for state in ("state/m.db", "other.db"):
+        seen = ends.run("status", manifest, "--state", state)
+        assert seen.code == 3
+        assert seen.out.count("a/gone:1") == 1
+        assert "not-found: there is no such image" in seen.out
+
+
+def test_what_only_verify_has_seen_is_not_called_waiting_for_ever(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    manifest = ends.manifest("images: ['a/b:1']")
+    assert ends.run("verify", manifest).code == 3
+    assert "1 refused" in ends.run("status", manifest).out
+    source.push("a/b", IMAGE, "1")
+    assert ends.run("verify", manifest).code == 3
+    assert "1 waiting" in ends.run("status", manifest).out
+    assert ends.run("copy", manifest, "--state", "other.db").code == 0
+    assert ends.run("verify", manifest).code == 0
+    assert ends.run("status", manifest).code == 0

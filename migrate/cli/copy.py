@@ -38,6 +38,7 @@ from migrate.images.plan import Action, Plan
 from migrate.images.transfer import Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.lock import hold
 from migrate.quantities import count, format_duration, format_size
+from migrate.reference import Reference
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import failure_lines, moved_lines, note_lines, plan_summary
 from migrate.state import State, open_state
@@ -89,7 +90,7 @@ class Outcome:
     """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
 
     `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
-    `gone` is whether a registry went out of reach.
+    `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses.
     """
 
     counts: Counter[str]
@@ -100,6 +101,7 @@ class Outcome:
     kept: int = 0
     moved: tuple[str, ...] = ()
     gone: bool = False
+    refused: frozenset[Reference] = frozenset()
 
     @property
     def cut_short(self) -> bool:
@@ -167,7 +169,8 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
                 run.session.stop.soon.set()
     seconds = time.monotonic() - started
     stopped = run.session.stop.soon.is_set()
-    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), gone)
+    refused = frozenset(c.target for c in plan.copies if c.action is Action.REFUSED)
+    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), gone, refused)
 
 
 def _login_has_ended(session: Session) -> bool:

@@ -1,7 +1,5 @@
 """`rahti-migrate run`: plan, copy and verify in one go."""
 
-from collections import Counter
-
 from migrate.cli.copy import copy_images, open_run, outcome_document, say_outcome
 from migrate.cli.options import (
     FormatOption,
@@ -16,9 +14,8 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
-from migrate.cli.verify import verify_exit_code, verify_images
+from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import ExitCode
-from migrate.images.plan import Action
 from migrate.manifest import Manifest
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
@@ -44,18 +41,19 @@ def run(
             say_outcome(opened, outcome, as_json=as_json)
             opened.ended(outcome.exit_code, outcome.counts)
             return outcome.exit_code
-        verified = [item for item in verify_images(opened, deep=False) if item.copy.action is not Action.REFUSED]
-        code = max(outcome.exit_code, verify_exit_code(verified))
-        opened.ended(code, outcome.counts + Counter(str(item.verdict) for item in verified))
+        found = verify_images(opened, deep=False)
+        code = max(outcome.exit_code, verify_exit_code(found))
+        opened.ended(code, outcome.counts | verify_counts(found))
         if as_json:
-            for item in verification_document(verified)["tags"]:
+            for item in verification_document(found)["tags"]:
                 json_line({"event": "verified", **item})
             json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
         else:
-            result([*verify_lines(verified), ""])
+            news = [copy for copy in found.refused if copy.target not in outcome.refused]
+            result([*verify_lines(found, news), ""])
             say_outcome(opened, outcome, as_json=False)
             if outcome.exit_code == ExitCode.OK:
-                result(verify_hints(verified, opened.command()))
+                result(verify_hints(found, opened.command()))
         _say_what_is_left(opened.session.manifest)
     return code
 

@@ -21,8 +21,9 @@ from migrate.cli.options import (
 from migrate.cli.session import questions
 from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
+from migrate.images.plan import Action
 from migrate.images.planner import resolve
-from migrate.images.verify import FINE, Verified
+from migrate.images.verify import FINE, Verification
 from migrate.images.verify import verify as verify_copies
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
@@ -44,31 +45,39 @@ def verify(
     """
     set_up_logging(verbose)
     with open_run(manifest, state, project, "verify") as run:
-        verified = verify_images(run, deep=deep)
-        code = verify_exit_code(verified)
-        run.ended(code, Counter(str(item.verdict) for item in verified))
+        found = verify_images(run, deep=deep)
+        code = verify_exit_code(found)
+        run.ended(code, verify_counts(found))
     if output is OutputFormat.JSON:
-        json_document(verification_document(verified))
+        json_document(verification_document(found))
     else:
-        result([*verify_lines(verified), *verify_hints(verified, run.command("copy"))])
+        result([*verify_lines(found, found.refused), *verify_hints(found, run.command("copy"))])
     return code
 
 
-def verify_images(run: Run, *, deep: bool) -> list[Verified]:
+def verify_images(run: Run, *, deep: bool) -> Verification:
     """Compare every wanted tag; the verdicts are kept in the state."""
     say("reading both registries ...")
     source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None)
     with questions() as executor:
         wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
+        refused = tuple(copy for copy in wanted if copy.action is Action.REFUSED)
+        readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
         ours = run.state.delivered()
-        verified = list(verify_copies(wanted, source, target, run.session.target, executor, ours, deep=deep))
+        verified = tuple(verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep))
     run.session.check_reach()
-    run.state.record_verified(verified, deep=deep)
-    return verified
+    run.state.record_verified(verified, refused, deep=deep)
+    return Verification(verified, refused)
 
 
-def verify_exit_code(verified: list[Verified]) -> int:
+def verify_counts(found: Verification) -> Counter[str]:
+    """Tags by verdict, and those that are refused."""
+    return Counter(str(item.verdict) for item in found.tags) + Counter(refused=len(found.refused))
+
+
+def verify_exit_code(found: Verification) -> int:
     """0 where all is well, 4 where a login ended meanwhile, else 3."""
-    if any(item.failure is FailureClass.LOGIN for item in verified):
+    if FailureClass.LOGIN in {*(item.failure for item in found.tags), *(copy.failure for copy in found.refused)}:
         return ExitCode.LOGIN
-    return ExitCode.OK if all(item.verdict in FINE for item in verified) else ExitCode.INCOMPLETE
+    is_well = not found.refused and all(item.verdict in FINE for item in found.tags)
+    return ExitCode.OK if is_well else ExitCode.INCOMPLETE

@@ -10,7 +10,7 @@ from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.failures import FailureClass
 from migrate.images.formats import Descriptor, ImageManifest
 from migrate.images.lookups import Lookups, answers
-from migrate.images.plan import Action, Copy, Delivered
+from migrate.images.plan import Copy, Delivered
 from migrate.images.registry import Registry, RegistryError
 from migrate.reference import Reference, Repository
 
@@ -44,6 +44,18 @@ class Verified:
     failure: FailureClass | None = None
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What verify found of everything that is wanted; `refused` cannot be copied, and so is not verified."""
+
+    tags: tuple[Verified, ...]
+    refused: tuple[Copy, ...] = ()
+
+    def count(self, verdict: Verdict) -> int:
+        """How many tags have this verdict."""
+        return sum(item.verdict is verdict for item in self.tags)
+
+
 BlobKey = tuple[Repository, Descriptor]
 
 
@@ -60,7 +72,7 @@ def verify(
     """Compare every wanted tag with what the target gives back.
 
     Args:
-        wanted: resolved against the source (planner.resolve).
+        wanted: resolved against the source (planner.resolve), none of them refused.
         source: asks the source.
         target: asks the target, and remembers nothing of earlier runs or of the source.
         blobs: the target registry, for the blobs.
@@ -68,18 +80,15 @@ def verify(
         delivered: what earlier runs put under target tags, by `str(target)`: whose they are, never what they hold.
         deep: read every blob and check its digest, instead of asking for its size only.
     """
-    readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
-    found, failed = answers(executor, partial(_found, blobs), [copy.target for copy in readable])
+    found, failed = answers(executor, partial(_found, blobs), [copy.target for copy in wanted])
     keys = {key for there in found.values() for key in _blobs(there)}
     broken, unread = answers(executor, lambda key: _blob_problem(blobs, key, deep=deep), keys)
     problems = {**broken, **{key: str(failure) for key, failure in unread.items()}}
-    compared = {copy.target: copy for copy in readable if copy.target in found and found[copy.target].manifests}
+    compared = {copy.target: copy for copy in wanted if copy.target in found and found[copy.target].manifests}
     differ = partial(_different, source, target)
     different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag].manifests[0]), compared)
     for copy in wanted:
-        if copy.action is Action.REFUSED:
-            yield Verified(copy, Verdict.UNKNOWN, copy.reason, failure=copy.failure)
-        elif copy.target in failed or copy.target in incomparable:
+        if copy.target in failed or copy.target in incomparable:
             failure = failed.get(copy.target) or incomparable[copy.target]
             yield Verified(copy, Verdict.UNKNOWN, str(failure), failure=failure.kind)
         elif copy.target not in compared:

@@ -6,7 +6,7 @@ from typing import Any
 
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult
-from migrate.images.verify import Verdict, Verified
+from migrate.images.verify import Verdict, Verification, Verified
 
 VERSION = 1
 
@@ -69,13 +69,14 @@ def verified_document(item: Verified) -> dict[str, Any]:
     }
 
 
-def verification_document(verified: Sequence[Verified]) -> dict[str, Any]:
+def verification_document(found: Verification) -> dict[str, Any]:
     """What `verify --format json` prints."""
     return {
         "version": VERSION,
         "kind": "verification",
-        "counts": {str(verdict): sum(item.verdict is verdict for item in verified) for verdict in Verdict},
-        "tags": [verified_document(item) for item in verified],
+        "counts": {**{str(verdict): found.count(verdict) for verdict in Verdict}, "refused": len(found.refused)},
+        "tags": [verified_document(item) for item in found.tags],
+        "refused": [copy_document(copy) for copy in found.refused],
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.verify import FINE, Verdict, Verified
+from migrate.images.verify import FINE, Verdict, Verification
 from migrate.quantities import count, format_size
 
 LONG_PLAN = 40
@@ -107,32 +107,33 @@ def plan_summary(plan: Plan) -> str:
     return f"{count(len(plan.copies), 'tag')}: {', '.join(parts) or 'nothing to do'}{sizes}{shared}{unknown}"
 
 
-def verify_lines(verified: Sequence[Verified]) -> Iterator[str]:
-    """What does not verify, and a summary."""
-    bad = [item for item in verified if item.verdict is not Verdict.EQUAL]
-    if bad:
-        rows = [(str(item.verdict), item.copy.target.short, item.words) for item in bad]
+def verify_lines(found: Verification, refused: Sequence[Copy]) -> Iterator[str]:
+    """What does not verify, the `refused` that are not named elsewhere, and a summary."""
+    bad = [item for item in found.tags if item.verdict is not Verdict.EQUAL]
+    rows = [(str(item.verdict), item.copy.target.short, item.words) for item in bad]
+    rows += [("refused", copy.target.short, copy.reason) for copy in refused]
+    if rows:
         yield from _table(("verdict", "target", "what"), rows, right=set())
         yield ""
-    yield verify_summary(verified)
+    yield verify_summary(found)
 
 
-def verify_summary(verified: Sequence[Verified]) -> str:
-    """`14 tags verified: 13 equal, 1 missing`."""
-    counts = {verdict: sum(item.verdict is verdict for item in verified) for verdict in Verdict}
-    parts = [f"{number:,} {verdict}" for verdict, number in counts.items() if number]
-    return f"{count(len(verified), 'tag')} verified: {', '.join(parts) or 'none'}"
+def verify_summary(found: Verification) -> str:
+    """`14 tags verified: 13 equal, 1 missing; 2 refused, not verified`."""
+    parts = [f"{found.count(verdict):,} {verdict}" for verdict in Verdict if found.count(verdict)]
+    refused = f"; {len(found.refused):,} refused, not verified" if found.refused else ""
+    return f"{count(len(found.tags), 'tag')} verified: {', '.join(parts) or 'none'}{refused}"
 
 
-def verify_hints(verified: Sequence[Verified], bring: str) -> Iterator[str]:
+def verify_hints(found: Verification, bring: str) -> Iterator[str]:
     """What to do now; `bring` is the command that brings what is not at the target."""
-    wrong = [item for item in verified if item.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
+    wrong = [item for item in found.tags if item.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
     if any(item.failure is None for item in wrong):
         yield f"To bring what is missing or damaged: {bring}"
     if any(item.failure is FailureClass.CONFLICT for item in wrong):
         yield f"No copy replaces a tag in conflict: {MEANINGS[FailureClass.CONFLICT].advice}"
-    if any(item.verdict is Verdict.UNKNOWN for item in verified):
-        yield "What is unknown could not be read: see to what is named, then verify again"
+    if found.count(Verdict.UNKNOWN) or found.refused:
+        yield "See to what is named as unknown or refused, then verify again"
 
 
 def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
