@@ -10,6 +10,7 @@ from pathlib import Path
 
 from migrate.credentials import Credential, Login, authfile_text
 from migrate.images import skopeo, worker
+from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.lookups import Lookups
 from migrate.images.pace import Pace
 from migrate.images.plan import Plan
@@ -71,8 +72,8 @@ class Pipeline:
             events = run_jobs(jobs_of(plan), perform, executor, self.workers, Stop(), self.retries)
             return [r for event in events if isinstance(event, Finished) for r in event.result.results]
 
-    def bench(self) -> worker.Bench:
-        return worker.Bench(
+    def bench(self) -> Bench:
+        return Bench(
             registry=self.registry,
             target=self.registry(self.target),
             look=Lookups(self.registry, lambda _: None),
@@ -80,8 +81,8 @@ class Pipeline:
             access=self._access,
             data_home=self.folder,
             watch=skopeo.Watch(timeout=30, stalled=self.stalled),
-            gate=worker.PutGate(2),
-            book=worker.BlobBook(),
+            gate=PutGate(2),
+            book=BlobBook(),
         )
 
     def _access(self, repository: Repository) -> skopeo.Access:
