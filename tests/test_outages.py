@@ -17,6 +17,7 @@ from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import PASSWORD, USER
 
 from migrate.credentials import Credential
+from migrate.images.pace import Lane
 from migrate.images.registry import RegistryError
 
 BASE = make_layer("base", 20_000)
@@ -193,3 +194,19 @@ def test_what_fails_at_some_repositories_of_the_target_is_no_outage_of_anybody(
     assert ran.code == 3, ran.text
     assert "2 done, 3 failed" in ran.out
     assert set(target.images()) == {"a/good0:1", "a/good1:1"}
+
+
+def test_a_source_that_breaks_off_is_named_and_slowed_down_and_not_the_target_that_was_fed(
+    ends: Ends, source: LabClient, tmp_path: Path
+) -> None:
+    source.push("a/b", make_image([make_layer("large", 300_000)]), "1")
+    with (
+        faulty(ends.source.host, Rule("reset within the body", "blob")) as (near, _),
+        pipeline(near.host, ends.target.host, tmp_path / "p", credential=Credential(USER, PASSWORD)) as made,
+    ):
+        (copied,) = made.copy(made.plan([request(f"{near.host}/a/b:1", "a/b:1")]))
+        paces = [made.registry(host).pace.limit(Lane.COPIES) for host in (near.host, ends.target.host)]
+    assert copied.failure
+    assert "happened during read" in copied.failure.words
+    assert copied.failure.words.startswith(f"reading from the source {near.host}: "), copied.failure
+    assert paces == [1, 4]

@@ -25,6 +25,10 @@ from migrate.reference import Reference, Repository
 
 log = logging.getLogger(__name__)
 
+_SOURCE_BROKE = "happened during read"
+"""With these words containers/image, of skopeo, wraps every error of the stream that it reads from the source."""
+_READING = "reading from the source"
+
 
 class CopyFailedError(Exception):
     """A step of a job failed; the rest of the job is pointless."""
@@ -189,7 +193,7 @@ def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
     watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
     environment = skopeo.child_environment(os.environ, bench.data_home)
     with _places(bench, job) as tell:
-        failure = skopeo.run(bench.program, argv, environment, watch)
+        failure = _naming_the_source(job, skopeo.run(bench.program, argv, environment, watch))
         tell(failure)
     if failure and failure.kind in TROUBLE:
         _ask_both(bench, job)
@@ -216,11 +220,24 @@ def _places(bench: Bench, job: Job) -> Iterator[Callable[[Failure | None], None]
             raise CopyFailedError(paused.failure) from None
 
         def tell(failure: Failure | None) -> None:
-            named = [host for host in hosts if failure and host in failure.words]
-            for host in named or hosts:
+            for host in _concerned(job, hosts, failure):
                 places[host].ended(failure)
 
         yield tell
+
+
+def _concerned(job: Job, hosts: list[str], failure: Failure | None) -> list[str]:
+    """The registries that an end of skopeo tells something about: those it names, else both."""
+    if failure and failure.words.startswith(_READING):
+        return [job.source.registry]
+    return [host for host in hosts if failure and host in failure.words] or hosts
+
+
+def _naming_the_source(job: Job, failure: Failure | None) -> Failure | None:
+    """Where reading a blob fails, skopeo names only the upload at the target that was fed with it."""
+    if failure is None or _SOURCE_BROKE not in failure.words:
+        return failure
+    return replace(failure, words=f"{_READING} {job.source.registry}: {failure.words}")
 
 
 def _ask_both(bench: Bench, job: Job) -> None:
