@@ -385,6 +385,12 @@ class State:
                 ignore=True,
             )
 
+    def record_left(self, left: Mapping[str, Failure]) -> None:
+        """Target tags that nobody could copy, and why: they wait for the next run, however often they were tried."""
+        with self._writing():
+            for target, failure in left.items():
+                self._db.table("copies").update(target, {"status": WAITING, "retry_at": None, **_failed(failure)})
+
     def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
         failure = copied.failure
         target = str(copied.copy.target)

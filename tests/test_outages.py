@@ -123,6 +123,14 @@ def test_a_registry_that_stays_away_ends_the_run_with_everything_kept(
         assert f"registry {near.host}: the registry answered that it cannot answer now: no answer for" in err
         assert "left to do" in out
         assert "To go on: rahti-migrate copy" in out
+        _, _, after = err.partition(f"registry {near.host}: ")
+        assert "again in" not in after
+        assert "failed" not in out
+        seen = ends.run("status", manifest, "--format", "json").json["copies"]
+        left = {(row["status"], row["class"], row["error"], row["retryAt"]) for row in seen if row["status"] != "done"}
+        assert len(left) == 1, left
+        assert {(status, kind) for status, kind, _, _ in left} == {("waiting", "unavailable")}
+        assert all(near.host in error for _, _, error, _ in left)
         faults.rules = []
         ran = ends.run("run", manifest)
         assert ran.code == 0, ran.text

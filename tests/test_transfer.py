@@ -138,6 +138,17 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_not() -> None:
         assert isinstance(events[-1], Finished)
 
 
+def test_nothing_is_promised_to_be_tried_again_where_a_registry_was_given_up() -> None:
+    todo = jobs([["a"], ["b"]])
+    failure = Failure(FailureClass.UNAVAILABLE, "503")
+    with ThreadPoolExecutor(1) as executor:
+        given_up = lambda job: job.number == 0  # noqa: E731
+        events = list(run_jobs(todo, lambda job: result(job, failure), executor, 1, Stop(), QUICK, gone=given_up))
+    retried = [event.result.job.number for event in events if isinstance(event, Retrying)]
+    assert set(retried) == {1}
+    assert Counter(e.result.job.number for e in events if isinstance(e, Finished)) == {0: 1, 1: 1}
+
+
 def test_only_the_copies_that_failed_are_tried_again() -> None:
     plan = Plan(
         tuple(Copy(**{**copy("x", ["a"]).__dict__, "target": Reference(Repository("new", "p/x"), t)}) for t in "12")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,18 @@ from migrate.cli.session import PrivateAccess, Session, open_session, questions,
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
-from migrate.images.failures import FailureClass
-from migrate.images.plan import Action, Plan
-from migrate.images.transfer import Event, Finished, Retrying, Started, jobs_of, run_jobs
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.pace import TROUBLE
+from migrate.images.plan import Action, Copy, Plan
+from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.lock import hold
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import failure_lines, moved_lines, note_lines, plan_summary
 from migrate.state import State, open_state
+
+_OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
 
 
 def copy(
@@ -150,8 +153,10 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
         _print_plan(plan)
     counts = _planned_counts(plan)
     failures = {c.failure for c in plan.copies if c.failure and c.action is Action.REFUSED}
-    sent, gone = 0, False
+    sent = 0
+    gone: dict[str, Failure] = {}
     moved: list[str] = []
+    ended: list[CopyResult] = []
     with _stop_on_errors(run):
         for event in _events(run, plan, jobs, quiet=as_json):
             _record(run.state, event)
@@ -162,15 +167,16 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
                 moved += [f"{r.copy.target.short}: {r.note}" for r in event.result.results if r.note]
                 failures |= {r.failure.kind for r in event.result.results if r.failure}
                 _count(counts, event)
+                ended += event.result.results
                 if FailureClass.LOGIN in failures and _login_has_ended(run.session):
                     run.session.stop.soon.set()
-            if not gone and _is_out_of_reach(run.session):
-                gone = True
-                run.session.stop.soon.set()
+            gone = gone or _out_of_reach(run.session)
+    if gone:
+        _leave(run.state, plan, ended, gone, counts)
     seconds = time.monotonic() - started
     stopped = run.session.stop.soon.is_set()
     refused = frozenset(c.target for c in plan.copies if c.action is Action.REFUSED)
-    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), gone, refused)
+    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), bool(gone), refused)
 
 
 def _login_has_ended(session: Session) -> bool:
@@ -185,14 +191,27 @@ def _login_has_ended(session: Session) -> bool:
     return False
 
 
-def _is_out_of_reach(session: Session) -> bool:
-    """Whether a registry has not answered for so long that going on makes no sense."""
-    try:
-        session.check_reach()
-    except MigrateError as error:
-        say(f"rahti-migrate: {error}")
-        return True
-    return False
+def _out_of_reach(session: Session) -> dict[str, Failure]:
+    """The registries that have not answered for so long that going on makes no sense; then the run stops."""
+    gone = session.out_of_reach()
+    for host, failure in gone.items():
+        say(f"rahti-migrate: {MigrateError(f'registry {host}: {failure}', failure.advice)}")
+        session.stop.soon.set()
+    return gone
+
+
+def _leave(state: State, plan: Plan, ended: list[CopyResult], gone: dict[str, Failure], counts: Counter[str]) -> None:
+    """What an outage kept from being done is left to do, in the same words for every tag, tried or not."""
+    settled = {r.copy.target for r in ended if not r.failure or r.failure.kind not in _OUTAGE}
+    left = {copy.target: _gone_of(copy, gone) for copy in plan.moving if copy.target not in settled}
+    state.record_left({str(target): failure for target, failure in left.items() if failure})
+    tried = sum(r.failure.kind in TROUBLE for r in ended if r.failure and left.get(r.copy.target))
+    counts.update(failed=-tried, left=tried)
+
+
+def _gone_of(copy: Copy, gone: dict[str, Failure]) -> Failure | None:
+    hosts = (copy.target.repository.registry, copy.source.repository.registry)
+    return next((replace(gone[host], words=f"{host}: {gone[host].words}") for host in hosts if host in gone), None)
 
 
 @contextmanager
@@ -221,7 +240,8 @@ def _events(run: Run, plan: Plan, jobs: int, *, quiet: bool) -> Iterator[Event]:
         bench.on_bytes = show.moved
         perform = partial(worker.perform, bench)
         try:
-            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known, held=run.session.is_held):
+            held, gone = run.session.is_held, run.session.is_gone
+            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known, held=held, gone=gone):
                 show.event(event)
                 yield event
         finally:

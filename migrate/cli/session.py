@@ -71,15 +71,23 @@ class Session:
         """Whether a registry of a job is to be left alone now."""
         return any(self.registry(host).pace.paused for host in (job.source.registry, job.target.registry))
 
+    def out_of_reach(self) -> dict[str, Failure]:
+        """The registries that have not answered for `transfer.patience`, and why, by host; asks nothing."""
+        paces = {host: registry.pace.gone for host, registry in list(self._registries.items())}
+        return {host: failure for host, failure in paces.items() if failure}
+
+    def is_gone(self, job: Job) -> bool:
+        """Whether a registry of a job is out of reach."""
+        return any(self.registry(host).pace.gone for host in (job.source.registry, job.target.registry))
+
     def check_reach(self) -> None:
         """Look whether every registry has answered lately; asks nothing.
 
         Raises:
             MigrateError: one has not, for `transfer.patience`.
         """
-        for registry in list(self._registries.values()):
-            if failure := registry.pace.gone:
-                raise MigrateError(f"registry {registry.host}: {failure}", failure.advice)
+        for host, failure in self.out_of_reach().items():
+            raise MigrateError(f"registry {host}: {failure}", failure.advice)
 
     def side(self, host: str) -> Side | None:
         """What the manifest says of a host; None for outside sources. Where both sides are one, that with a login."""

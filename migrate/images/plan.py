@@ -82,15 +82,13 @@ class Plan:
     @property
     def total_bytes(self) -> int:
         """Bytes of everything that is copied or linked, each tag counted by itself."""
-        return sum(copy.size for copy in self._moving())
+        return sum(copy.size for copy in self.moving)
 
     @property
     def unique_bytes(self) -> int:
         """Bytes of the distinct blobs that the target lacks: what must cross, as far as sizes are known."""
         there = self.at_target.union(*(_blobs(copy) for copy in self.copies if copy.action is Action.SKIP))
-        missing = {
-            digest: size for copy in self._moving() for digest, size in _blobs(copy).items() if digest not in there
-        }
+        missing = {digest: size for copy in self.moving for digest, size in _blobs(copy).items() if digest not in there}
         return sum(missing.values())
 
     @property
@@ -108,7 +106,9 @@ class Plan:
         """Whether something is refused or conflicts."""
         return any(copy.action in (Action.CONFLICT, Action.REFUSED) for copy in self.copies)
 
-    def _moving(self) -> list[Copy]:
+    @property
+    def moving(self) -> list[Copy]:
+        """What is copied or linked."""
         return [copy for copy in self.copies if copy.action in (Action.COPY, Action.LINK)]
 
 

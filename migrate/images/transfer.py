@@ -151,6 +151,7 @@ def run_jobs(
     retries: Retries = Retries(),
     at_target: Iterable[str] = (),
     held: Callable[[Job], bool] = lambda _: False,
+    gone: Callable[[Job], bool] = lambda _: False,
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
 
@@ -167,8 +168,9 @@ def run_jobs(
         retries: how often failures that may pass are tried again.
         at_target: digests of blobs that some repository of the target registry has.
         held: whether a job is not to begin now, because a registry of it is to be left alone.
+        gone: whether a registry of a job was given up: then nothing of it is tried again.
     """
-    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target), held).events()
+    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target), held, gone).events()
 
 
 class _Run:
@@ -184,6 +186,7 @@ class _Run:
         retries: Retries,
         at_target: set[str],
         held: Callable[[Job], bool],
+        gone: Callable[[Job], bool],
     ) -> None:
         self._waiting = waiting
         self._perform = perform
@@ -193,6 +196,7 @@ class _Run:
         self._retries = retries
         self._at_target = at_target
         self._held = held
+        self._gone = gone
         self._sources = Counter(job.source.registry for job in waiting)
         self._running: dict[Future[JobResult], Job] = {}
         self._later: list[tuple[float, int, Job]] = []
@@ -240,7 +244,7 @@ class _Run:
     def _ended(self, job: Job, result: JobResult) -> Iterator[Event]:
         self._at_target.update(digest for digest, _ in result.blobs)
         again = [r for r in result.results if r.failure and _may_pass(r.failure, job.attempt)]
-        if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set():
+        if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set() or self._gone(job):
             yield Finished(result)
             return
         final = tuple(r for r in result.results if r not in again)
