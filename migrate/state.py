@@ -28,6 +28,7 @@ from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.images.verify import FINE, Verdict, Verified
 
 _BUSY_SECONDS = 30
+_HEADER = b"SQLite format 3\0"
 _migrations = Migrations("rahti-migrate")
 
 
@@ -129,6 +130,11 @@ class _Put:
     begun_from: str = ""
 
 
+def is_wanted(row: Mapping[str, Any]) -> bool:
+    """Whether the manifest still asks for this row of `copies`."""
+    return bool(row["status"] != UNWANTED)
+
+
 def now() -> str:
     """The time of now as it is stored."""
     return stamp(datetime.now(UTC).timestamp())
@@ -146,6 +152,22 @@ class NoStateError(UsageError):
         super().__init__(
             f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
         )
+
+
+def check_is_no_other_file(path: Path) -> None:
+    """Look whether a file can be a state, before anything is made beside it.
+
+    Raises:
+        StateError: it is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_HEADER))
+    except OSError:
+        return  # nothing there yet; or it is said when it is opened
+    if head not in (b"", _HEADER):
+        advice = "name another file with --state; if it was one it is damaged: move the file away, and run again"
+        raise StateError(f"{path}: this is no state of rahti-migrate, nor any SQLite database", advice)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from registrylab.client import LabClient
 from registrylab.images import make_image, make_layer
 from registrylab.registry import free_port
 
+from migrate.state import open_state
+
 IMAGE = make_image([make_layer("one", 20_000)])
 COMMANDS = ("plan", "copy", "verify", "run")
 
@@ -133,6 +135,53 @@ def test_status_without_a_state_says_what_to_do(ends: Ends) -> None:
     ran = ends.run("status", ends.manifest("images: [a]"))
     assert ran.code == 2
     assert "there is no state yet" in ran.err
+
+
+def test_status_of_a_manifest_that_is_not_there_says_that(ends: Ends) -> None:
+    ran = ends.run("status", "nowhere.yaml")
+    assert ran.code == 2
+    assert "nowhere.yaml: cannot be read: No such file" in ran.err
+    assert "no state" not in ran.err
+
+
+def test_status_is_0_only_where_all_is_done_and_verified(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    manifest = ends.manifest("images: [a]")
+    refused = ends.run("copy", manifest, LAB_PASSWORD="wrong")
+    assert refused.code == 4
+    seen = ends.run("status", manifest)
+    assert seen.code == 3, seen.text
+    assert "last run: copy, " in seen.out
+    assert "with exit code 4" in seen.out
+    assert ends.run("copy", manifest).code == 0
+    seen = ends.run("status", manifest)
+    assert seen.code == 3
+    assert "verified: 1 not yet" in seen.out
+    assert ends.run("verify", manifest).code == 0
+    assert ends.run("status", manifest).code == 0
+    assert ends.run("verify", manifest, LAB_PASSWORD="wrong").code == 4
+    assert ends.run("status", manifest).code == 3
+
+
+def test_status_of_a_run_that_was_cut_off_before_it_knew_anything(ends: Ends) -> None:
+    manifest = ends.manifest("images: [a]")
+    with open_state(ends.folder / "m.db", manifest) as state:
+        state.begin_run("copy", "old.fi", "new.fi")
+    seen = ends.run("status", manifest, "--state", "m.db")
+    assert seen.code == 3
+    assert "was cut off" in seen.out
+
+
+@pytest.mark.parametrize("command", ["copy", "verify", "run"])
+def test_a_file_that_is_no_state_is_left_alone(ends: Ends, command: str) -> None:
+    notes = ends.folder / "README.md"
+    notes.write_text("# Notes\n")
+    before = {path.name for path in ends.folder.iterdir()} | {"m.yaml", "home"}
+    ran = ends.run(command, ends.manifest("images: ['a/b:1']"), "--state", notes)
+    assert ran.code == 1
+    assert "README.md: this is no state of rahti-migrate" in ran.err
+    assert {path.name for path in ends.folder.iterdir()} == before
+    assert notes.read_text() == "# Notes\n"
 
 
 def test_status_after_a_kill_says_run_it_again(ends: Ends, source: LabClient) -> None:

@@ -383,7 +383,7 @@ def test_trouble_that_is_not_wanted_any_more_is_forgotten(ends: Ends, source: La
     manifest = ends.manifest("images: [a/app]")
     assert ends.run("copy", manifest).code == 3
     source.push("a/app", small("one"), "1")
-    assert ends.run("copy", manifest).code == 0
+    assert ends.run("run", manifest).code == 0
     seen = ends.run("status", manifest)
     assert seen.code == 0, seen.text
     assert "1 done, 1 no longer wanted" in seen.out

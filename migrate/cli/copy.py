@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from migrate.cli.options import (
 from migrate.cli.plan import planned
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
-from migrate.errors import ExitCode, LoginError, MigrateError
+from migrate.errors import ExitCode, LoginError, MigrateError, StateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.failures import Failure, FailureClass
@@ -42,7 +42,7 @@ from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import failure_lines, moved_lines, note_lines, plan_summary
-from migrate.state import State, open_state
+from migrate.state import State, check_is_no_other_file, open_state
 
 _OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
 
@@ -131,13 +131,27 @@ def open_run(manifest: Path, state: Path | None, project: str, command: str) -> 
         session.requests()
         program = skopeo.probe() if command != "verify" else None
         path = state_path(manifest, state)
+        check_is_no_other_file(path)
         with hold(path, command) as private, open_state(path, manifest) as opened:
-            session.check_ends()
             file = session.manifest.file
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
             options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]
-            yield Run(session, opened, private, tuple(options), program, command)
+            with _recorded(opened):
+                session.check_ends()
+                yield Run(session, opened, private, tuple(options), program, command)
+
+
+@contextmanager
+def _recorded(state: State) -> Iterator[None]:
+    """An error, or a signal, is an end that is kept too."""
+    try:
+        yield
+    except BaseException as error:
+        failed = error.exit_code if isinstance(error, MigrateError) else ExitCode.FAILED
+        with suppress(StateError):
+            state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
+        raise
 
 
 def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:

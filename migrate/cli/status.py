@@ -14,13 +14,12 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import state_path
 from migrate.errors import ExitCode
-from migrate.images.verify import FINE, Verdict
+from migrate.images.verify import FINE
 from migrate.lock import holder
+from migrate.manifest import check_is_there
 from migrate.report.documents import status_document
 from migrate.report.text import status_lines
-from migrate.state import read_state
-
-_TROUBLES = ("failed", "conflict", "refused")
+from migrate.state import DONE, SKIPPED, is_wanted, read_state
 
 
 def status(
@@ -29,11 +28,14 @@ def status(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say where things stand now, also while another process copies; asks no registry. Exit code 3: not all is well.
+    """Say where things stand now, also while another process copies; asks no registry.
+
+    Exit code 0: all is done and verified, and the last run ended well; else 3.
 
     Example: rahti-migrate status my-app.yaml
     """
     set_up_logging(verbose)
+    check_is_there(manifest)
     path = state_path(manifest, state)
     with read_state(path, manifest) as opened:
         copies, last = opened.copies(), opened.last_run()
@@ -42,13 +44,11 @@ def status(
         json_document(status_document(str(path), copies, last, str(writer) if writer else None))
     else:
         result(status_lines(str(path), copies, last, str(writer) if writer else None))
-    return _exit_code(copies)
+    return _exit_code(copies, last)
 
 
-def _exit_code(copies: list[dict[str, Any]]) -> int:
-    """0 where all is done, 3 where something is left or needs a person."""
-    left = any(
-        row["status"] in (*_TROUBLES, "waiting", "running") or (row["verdict"] or Verdict.EQUAL) not in FINE
-        for row in copies
-    )
-    return ExitCode.INCOMPLETE if left else ExitCode.OK
+def _exit_code(copies: list[dict[str, Any]], last: dict[str, Any] | None) -> int:
+    """0 where all is done and verified and the last run ended well, else 3."""
+    ended_well = last is not None and bool(last["ended_at"]) and last["exit_code"] == ExitCode.OK
+    is_done = all(row["status"] in (DONE, SKIPPED) and row["verdict"] in FINE for row in copies if is_wanted(row))
+    return ExitCode.OK if ended_well and is_done else ExitCode.INCOMPLETE

@@ -50,9 +50,25 @@ def load_manifest(path: Path) -> Manifest:
     except UnreadableYaml as error:
         raise ManifestError(path, [error.problem]) from None
     except OSError as error:
-        advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", advice) from None
+        raise _unreadable(path, error) from None
     return _checked(path, source)
+
+
+def check_is_there(path: Path) -> None:
+    """Look whether there is a manifest, whatever is in it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
+    return UsageError(f"{path}: cannot be read: {error.strerror}", advice)
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:

@@ -11,6 +11,7 @@ from migrate.quantities import count, format_size
 
 LONG_PLAN = 40
 _MANY = 20
+_AT_TARGET = ("done", "skipped")
 _TROUBLES = ("failed", "conflict", "refused")
 
 
@@ -174,7 +175,7 @@ def status_lines(
         yield f"last run: {last_run['command']}, begun {last_run['started_at']}{_ending(last_run, writer)}"
     counts = Counter(_status(row, writer) for row in copies)
     yield f"tags: {', '.join(f'{number:,} {status}' for status, number in sorted(counts.items())) or 'none yet'}"
-    verdicts = Counter(row["verdict"] for row in copies if row["verdict"])
+    verdicts = Counter(row["verdict"] or "not yet" for row in copies if row["verdict"] or row["status"] in _AT_TARGET)
     if verdicts:
         yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in sorted(verdicts.items()))}"
     troubled = [row for row in copies if row["status"] in _TROUBLES]
