@@ -10,8 +10,8 @@ from migrate.images.failures import (
     FailureClass,
     class_of_status,
     class_of_text,
-    printable,
 )
+from migrate.printable import printable
 
 SOURCE = "docker-registry.rahti.csc.fi/shop/web"
 TARGET = "image-registry.apps.2.rahti.csc.fi/shop-2/web"

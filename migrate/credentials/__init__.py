@@ -1,7 +1,8 @@
 """Logins: where a token or password comes from, and the private authfiles that skopeo reads. Never prints a secret."""
 
+from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.authfiles import authfile_text
 from migrate.credentials.login import Credential, Login
 from migrate.credentials.origins import login_of
 
-__all__ = ["Credential", "Login", "authfile_text", "login_of"]
+__all__ = ["ApiAccess", "Credential", "Login", "api_of", "authfile_text", "login_of"]

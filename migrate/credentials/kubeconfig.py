@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +15,84 @@ from migrate.errors import LoginError
 _CHECK_KUBECONFIG = "check it with: oc config view"
 
 
+_CLUSTER_FILE = "certificate-authority"
+_USER_FILES = ("client-certificate", "client-key")
+_CLUSTER_KEYS = ("server", _CLUSTER_FILE, "certificate-authority-data", "insecure-skip-tls-verify")
+_USER_KEYS = (*_USER_FILES, "client-certificate-data", "client-key-data", "username", "password")
+
+Entry = tuple[Path, dict[str, Any]]
+"""One entry, with the folder that its relative file names start from."""
+
+
+@dataclass(frozen=True)
+class _Kubeconfig:
+    """The entries of all files of KUBECONFIG by name; the first file that has a name wins."""
+
+    contexts: dict[str, Entry]
+    clusters: dict[str, Entry]
+    users: dict[str, Entry]
+
+    def context(self, name: str) -> dict[str, Any]:
+        """A context.
+
+        Raises:
+            LoginError: there is none of that name.
+        """
+        if name not in self.contexts:
+            known = ", ".join(sorted(self.contexts)) or "none"
+            raise LoginError(f"the kubeconfig has no context {name!r} (there are: {known})", _again(name))
+        return self.contexts[name][1]
+
+
 def kubeconfig_token(context: str) -> str:
     """The token of a context's user: written there, in a file, or from a program."""
-    contexts, users = _kubeconfig()
-    again = f"oc login ... and then check with: oc config get-contexts {context}"
-    if context not in contexts:
-        known = ", ".join(sorted(contexts)) or "none"
-        raise LoginError(f"the kubeconfig has no context {context!r} (there are: {known})", again)
-    user_name = str(contexts[context].get("user", ""))
-    folder, user = users.get(user_name, (Path(), {}))
+    found = _kubeconfig()
+    user_name = str(found.context(context).get("user", ""))
+    folder, user = found.users.get(user_name, (Path(), {}))
     if user.get("token"):
         return str(user["token"])
     if user.get("tokenFile"):
         return from_file(folder / str(user["tokenFile"]))
     if user.get("exec"):
         return _exec_token(user["exec"], folder)
-    raise LoginError(f"the kubeconfig context {context!r} has no token (user {user_name!r})", again)
+    raise LoginError(f"the kubeconfig context {context!r} has no token (user {user_name!r})", _again(context))
 
 
-def _kubeconfig() -> tuple[dict[str, Any], dict[str, tuple[Path, dict[str, Any]]]]:
-    """Contexts, and users with the folder that their relative file names start from, both by name.
+def kubeconfig_endpoint(context: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """A context's cluster, and its user without tokens, as kubeconfigs have them; file names are absolute.
 
-    Merged from all files of KUBECONFIG; the first file that has a name wins.
+    Raises:
+        LoginError: there is no such context, or it names no server.
     """
+    found = _kubeconfig()
+    names = found.context(context)
+    folder, cluster = found.clusters.get(str(names.get("cluster", "")), (Path(), {}))
+    if not cluster.get("server"):
+        raise LoginError(f"the kubeconfig context {context!r} names no cluster with a server", _CHECK_KUBECONFIG)
+    user_folder, user = found.users.get(str(names.get("user", "")), (Path(), {}))
+    return (
+        _absolute(folder, {key: cluster[key] for key in _CLUSTER_KEYS if cluster.get(key)}, [_CLUSTER_FILE]),
+        _absolute(user_folder, {key: user[key] for key in _USER_KEYS if user.get(key)}, _USER_FILES),
+    )
+
+
+def _absolute(folder: Path, entry: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
+    return {**entry, **{key: str((folder / str(entry[key])).absolute()) for key in files if key in entry}}
+
+
+def _again(context: str) -> str:
+    return f"oc login ... and then check with: oc config get-contexts {context}"
+
+
+def _kubeconfig() -> _Kubeconfig:
     named = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    contexts: dict[str, Any] = {}
-    users: dict[str, tuple[Path, dict[str, Any]]] = {}
+    found = _Kubeconfig({}, {}, {})
     for path in map(Path, filter(None, named.split(os.pathsep))):
         data = _kubeconfig_file(path)
-        contexts = {**_entries(data, "context"), **contexts}
-        users = {**{name: (path.parent, user) for name, user in _entries(data, "user").items()}, **users}
-    return contexts, users
+        for kind, known in (("context", found.contexts), ("cluster", found.clusters), ("user", found.users)):
+            for name, entry in _entries(data, kind).items():
+                known.setdefault(name, (path.parent, entry))
+    return found
 
 
 def _entries(data: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:

@@ -224,23 +224,3 @@ def class_of_status(status: int, words: str) -> FailureClass:
     if status in _HTTP_STATUS:
         return _HTTP_STATUS[status]
     return FailureClass.UNAVAILABLE if status >= 500 else FailureClass.INVALID
-
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
-
-
-_QUERY = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*""")
-
-
-_SECRET = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/_.~=-]{8,}")
-"""A login as it stands in a request; some servers give back what they were sent."""
-
-
-def printable(text: str, limit: int = 500) -> str:
-    """Somebody else's words on one line, not endless.
-
-    Control characters (a registry may send escape sequences) and what no file or database can hold become spaces; the
-    queries of addresses are cut off, for those of object stores hold signatures.
-    """
-    clean = _SECRET.sub(r"\1 ...", _QUERY.sub(r"\1?...", _UNPRINTABLE.sub(" ", text))).strip()
-    return clean if len(clean) <= limit else f"{clean[:limit]}..."

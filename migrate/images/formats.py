@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
 
-from migrate.images.failures import printable
+from migrate.printable import printable
 from migrate.reference import valid_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from migrate.images.failures import Failure, FailureClass, class_of_status, printable
+from migrate.images.failures import Failure, FailureClass, class_of_status
+from migrate.printable import printable
 
 _BUSY = (429, 502, 503, 504)
 _LONGEST_RETRY_AFTER = 600.0

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 from migrate.errors import MigrateError
-from migrate.images.failures import Failure, FailureClass, class_of_text, printable
+from migrate.images.failures import Failure, FailureClass, class_of_text
+from migrate.printable import printable
 from migrate.reference import Reference
 
 log = logging.getLogger(__name__)

@@ -8,14 +8,12 @@ import logging
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import httpx
 import stamina
@@ -26,6 +24,7 @@ from migrate.images.authorization import Authorization, Scopes
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.pace import Lane, Pace, PausedError
 from migrate.images.responses import RegistryError, busy, connection_failure, failure_of, is_web_page, read_response
+from migrate.proxies import goes_direct
 from migrate.reference import DOCKER_HUB
 
 log = logging.getLogger(__name__)
@@ -278,18 +277,9 @@ def _client(**settings: Any) -> httpx.Client:
 
 
 def _without_proxy(host: str) -> list[str]:
-    """Where the proxies of the environment do not hold, as patterns of httpx.
-
-    As Go (and so skopeo) has it, what httpx does not do by itself: never for this machine, and not for addresses
-    within a network of NO_PROXY such as 10.0.0.0/8.
-    """
+    """Where the proxies of the environment do not hold, as patterns of httpx."""
     direct = ["all://localhost", "all://127.0.0.1", "all://[::1]"]
-    with suppress(ValueError):
-        address = ip_address(host)
-        networks = [entry.strip() for entry in getproxies().get("no", "").split(",") if "/" in entry]
-        if address.is_loopback or any(address in ip_network(network, strict=False) for network in networks):
-            direct.append(f"all://{host}" if address.version == 4 else f"all://[{host}]")
-    return direct
+    return [*direct, f"all://[{host}]" if ":" in host else f"all://{host}"] if goes_direct(host) else direct
 
 
 @cache

@@ -1,0 +1,324 @@
+"""The only module that speaks the Kubernetes/OpenShift API. Objects are plain dictionaries, as the API has them.
+
+Reads OKD 3.11 (Kubernetes 1.11) and writes OKD 4. Lists are read in pages; questions and server-side applies, which
+may be sent twice, are repeated where waiting may help.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import stamina
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+
+from migrate.credentials import ApiAccess
+from migrate.printable import printable
+from migrate.proxies import goes_direct
+
+log = logging.getLogger(__name__)
+
+MANAGER = "rahti-migrate"
+"""The field manager of server-side apply, and the label of what this tool made."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+_PAGE = 500
+_TIMEOUT = 60.0
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object: where the API has it."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    namespaced: bool = True
+
+
+IMAGE_STREAM = Kind("image.openshift.io", "v1", "ImageStream", "imagestreams")
+IMAGE_STREAM_TAG = Kind("image.openshift.io", "v1", "ImageStreamTag", "imagestreamtags")
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+LEGACY_ROLE_BINDING = Kind("authorization.openshift.io", "v1", "RoleBinding", "rolebindings")
+LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges")
+PROJECT = Kind("project.openshift.io", "v1", "Project", "projects", namespaced=False)
+USER = Kind("user.openshift.io", "v1", "User", "users", namespaced=False)
+GROUP = Kind("user.openshift.io", "v1", "Group", "groups", namespaced=False)
+_REVIEW = Kind("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
+
+
+class Problem(StrEnum):
+    """Why the API did not do what was asked."""
+
+    LOGIN = "login"
+    FORBIDDEN = "forbidden"
+    QUOTA = "quota"
+    NOT_FOUND = "not-found"
+    CONFLICT = "conflict"
+    INVALID = "invalid"
+    UNSUPPORTED = "unsupported"
+    UNREACHABLE = "unreachable"
+
+
+class ClusterError(Exception):
+    """The API did not do what was asked: `problem` is the class, `what` names the object, `words` are the server's."""
+
+    def __init__(self, what: str, problem: Problem, words: str) -> None:
+        super().__init__(f"{what}: {words}")
+        self.what = what
+        self.problem = problem
+        self.words = words
+
+
+def advice(problem: Problem, project: str, user: str = "") -> str:
+    """What a person can do about a problem in a project."""
+    who = user or "<user>"
+    return {
+        Problem.LOGIN: "log in again (oc login ...), then run again",
+        Problem.FORBIDDEN: (
+            f"see whether it is there and yours: oc get project {project}; an admin of it can let you in: oc policy"
+            f" add-role-to-user admin {who} -n {project}; a missing one is made by: oc new-project {project}"
+        ),
+        Problem.QUOTA: f"see what is used: oc describe quota -n {project}; ask whoever runs the cluster for more",
+        Problem.NOT_FOUND: f"make it (oc new-project {project}, or your cloud's own form), then run again",
+        Problem.CONFLICT: "somebody else changed it at the same time: run again",
+        Problem.INVALID: "",
+        Problem.UNSUPPORTED: "the server is too old for this: see docs/access.md",
+        Problem.UNREACHABLE: "check the address and the network, then run again",
+    }[problem]
+
+
+class Cluster:
+    """The API of one end. Safe to use from many threads.
+
+    Args:
+        access: where it is, and who asks.
+    """
+
+    def __init__(self, access: ApiAccess) -> None:
+        self.origin = access.origin
+        self.server = access.server
+        self._access = access
+        self._lock = threading.Lock()
+        self._client: tuple[str, Client] | None = None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._client:
+            self._client[1].close()
+
+    def list(self, kind: Kind, namespace: str) -> list[Object]:
+        """All objects of a kind in a project.
+
+        Raises:
+            ClusterError: they cannot be read.
+        """
+        what = f"{kind.plural} of project {namespace}"
+        resource = _resource(kind)
+
+        def pages(client: Client) -> list[Object]:
+            return [dict(found) for found in client.list(resource, namespace=namespace, chunk_size=_PAGE)]
+
+        return self._repeated(what, pages)
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        """One object; None where there is none.
+
+        Raises:
+            ClusterError: it cannot be read.
+        """
+        resource = _resource(kind)
+        where = {"namespace": namespace} if kind.namespaced else {}
+        try:
+            return self._repeated(_name(kind, name, namespace), lambda c: dict(c.get(resource, name, **where)))
+        except ClusterError as error:
+            if error.problem is Problem.NOT_FOUND:
+                return None
+            raise
+
+    def apply(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+        """Server-side apply, as this tool's field manager; with a resourceVersion only onto that one.
+
+        Other managers' values of the same fields are replaced: whoever applies has read the object before.
+
+        Raises:
+            ClusterError: refused; CONFLICT where the object is another one by now.
+        """
+        sent = _document(kind, document)
+        what = _name(kind, sent.metadata.name, sent.metadata.namespace)
+        return self._repeated(what, lambda c: dict(c.apply(sent, field_manager=MANAGER, force=True)))
+
+    def create(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+        """Make an object; sent once.
+
+        Raises:
+            ClusterError: refused; CONFLICT where one of that name exists.
+        """
+        sent = _document(kind, document)
+        return self._once(_name(kind, sent.metadata.name, sent.metadata.namespace), lambda c: dict(c.create(sent)))
+
+    def replace(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+        """Write an object back that was read; sent once.
+
+        Raises:
+            ClusterError: refused; CONFLICT where it changed since it was read.
+        """
+        sent = _document(kind, document)
+        return self._once(_name(kind, sent.metadata.name, sent.metadata.namespace), lambda c: dict(c.replace(sent)))
+
+    def delete(self, kind: Kind, name: str, namespace: str) -> None:
+        """Delete an object; one that is gone already is well, too.
+
+        Raises:
+            ClusterError: refused.
+        """
+        resource = _resource(kind)
+        try:
+            self._repeated(_name(kind, name, namespace), lambda c: c.delete(resource, name, namespace=namespace))
+        except ClusterError as error:
+            if error.problem is not Problem.NOT_FOUND:
+                raise
+
+    def may(self, namespace: str, user: str, groups: tuple[str, ...], attributes: Mapping[str, str]) -> bool:
+        """Whether somebody may do something in a project: a LocalSubjectAccessReview, which a project admin may ask.
+
+        Args:
+            namespace: the project.
+            user: the name that is asked about.
+            groups: what it is a member of.
+            attributes: as `spec.resourceAttributes` has them: group, resource, subresource, verb, name.
+
+        Raises:
+            ClusterError: the question is refused.
+        """
+        spec = {"user": user, "groups": [*groups], "resourceAttributes": {**attributes, "namespace": namespace}}
+        sent = _document(_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
+        answer = self._repeated(f"access review in project {namespace}", lambda c: dict(c.create(sent)))
+        status = answer.get("status")
+        return isinstance(status, dict) and status.get("allowed") is True
+
+    def whoami(self) -> str:
+        """The name of who asks.
+
+        Raises:
+            ClusterError: the login is not taken, or the API is out of reach.
+        """
+        found = self.get(USER, "~") or {}
+        return str(found.get("metadata", {}).get("name", ""))
+
+    def _repeated(self, what: str, ask: Callable[[Client], T]) -> T:
+        def again(error: Exception) -> bool:
+            return isinstance(error, ClusterError) and error.problem is Problem.UNREACHABLE
+
+        caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5.0)
+        return caller.on(again)(self._once, what, ask)
+
+    def _once(self, what: str, ask: Callable[[Client], T]) -> T:
+        """Ask; where the login is refused, again with a newer one."""
+        client = self._open()
+        try:
+            return _asked(what, ask, client)
+        except ClusterError as error:
+            newer = self._open(renew=True)
+            if error.problem is not Problem.LOGIN or newer is client:
+                raise
+            return _asked(what, ask, newer)
+
+    def _open(self, *, renew: bool = False) -> Client:
+        """A client with the login of now."""
+        token = self._access.token(renew=renew)
+        with self._lock:
+            if self._client is None or self._client[0] != token:
+                self._client = (token, self._connect(token))
+            return self._client[1]
+
+    def _connect(self, token: str) -> Client:
+        user = {**self._access.user, **({"token": token} if token else {})}
+        config = KubeConfig.from_dict(
+            {
+                "current-context": "it",
+                "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+                "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
+                "users": [{"name": "it", "user": user}],
+            }
+        )
+        direct = goes_direct(urlsplit(self.server).hostname or "")
+        timeout = httpx2.Timeout(_TIMEOUT, connect=15.0)
+        try:
+            return Client(config=config, timeout=timeout, trust_env=not direct)
+        except (OSError, ValueError, ConfigError, httpx2.InvalidURL) as error:
+            words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
+            raise ClusterError(self.server, Problem.INVALID, words) from None
+
+
+def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
+    try:
+        return ask(client)
+    except ApiError as error:
+        raise ClusterError(what, *_said(error)) from None
+    except httpx2.HTTPStatusError as error:
+        words = f"HTTP {error.response.status_code} {error.response.reason_phrase}"
+        raise ClusterError(what, _class_of(error.response.status_code, words), words) from None
+    except httpx2.HTTPError as error:
+        raise ClusterError(what, Problem.UNREACHABLE, printable(str(error)) or type(error).__name__) from None
+    except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError):
+        words = "what answered is no Kubernetes API (a login page, or a proxy's?)"
+        raise ClusterError(what, Problem.INVALID, words) from None
+
+
+def _said(error: ApiError) -> tuple[Problem, str]:
+    words = printable(error.status.message or "", 400) or f"HTTP {error.response.status_code}"
+    return _class_of(error.response.status_code, words), words
+
+
+_CLASSES = {
+    401: Problem.LOGIN,
+    403: Problem.FORBIDDEN,
+    404: Problem.NOT_FOUND,
+    405: Problem.UNSUPPORTED,
+    409: Problem.CONFLICT,
+    410: Problem.UNREACHABLE,  # a list that took too long: its pages are gone, and it is read again
+    415: Problem.UNSUPPORTED,
+    429: Problem.UNREACHABLE,
+}
+
+
+def _class_of(status: int, words: str) -> Problem:
+    if status == 403 and "exceeded quota" in words:
+        return Problem.QUOTA
+    return _CLASSES.get(status, Problem.UNREACHABLE if status >= 500 else Problem.INVALID)
+
+
+_making = threading.Lock()
+_made: dict[Kind, Any] = {}
+
+
+def _resource(kind: Kind) -> Any:
+    with _making:  # lightkube 1.0 refuses a second class of the same kind in the core group
+        if kind not in _made:
+            make = create_namespaced_resource if kind.namespaced else create_global_resource
+            _made[kind] = make(kind.group, kind.version, kind.name, kind.plural)
+        return _made[kind]
+
+
+def _document(kind: Kind, document: Mapping[str, Any]) -> Any:
+    version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+    return _resource(kind).from_dict({"apiVersion": version, "kind": kind.name, **document})
+
+
+def _name(kind: Kind, name: str, namespace: str) -> str:
+    return f"{kind.name} {namespace}/{name}" if namespace else f"{kind.name} {name}"

@@ -1,0 +1,92 @@
+"""How the OpenShift API of one end is reached, and as whom: what the manifest says of it, or a kubeconfig context."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migrate.credentials.kubeconfig import kubeconfig_endpoint, kubeconfig_token
+from migrate.credentials.login import Credential, Login
+from migrate.credentials.origins import TOKEN_USER
+from migrate.credentials.tokens import from_environment, from_file
+from migrate.errors import LoginError
+from migrate.manifest.model import Api
+from migrate.manifest.model import Login as LoginEntry
+
+
+@dataclass(frozen=True)
+class ApiAccess:
+    """An API server and a login to it.
+
+    Attributes:
+        origin: where this comes from, for messages.
+        cluster: a kubeconfig's `cluster`: server, and what certificates are trusted; file names are absolute.
+        user: a kubeconfig's client certificate and key, or name and password, where it has them.
+        login: gives the token of now; None where the client certificate is the login.
+    """
+
+    origin: str
+    cluster: Mapping[str, Any]
+    user: Mapping[str, str] = field(default_factory=dict, repr=False)
+    login: Login | None = None
+
+    @property
+    def server(self) -> str:
+        """https://host:port."""
+        return str(self.cluster["server"]).rstrip("/")
+
+    def token(self, *, renew: bool = False) -> str:
+        """The token of now, empty where there is none; with `renew` it is read again.
+
+        Raises:
+            LoginError: it cannot be had.
+        """
+        if self.login is None:
+            return ""
+        credential = self.login.credential()
+        if renew and credential:
+            credential = self.login.renewed(credential)
+        return credential.secret if credential else ""
+
+
+def api_of(entry: Api | None, login: LoginEntry | None, folder: Path) -> ApiAccess | None:
+    """The API that a manifest names for one end; else that of the login's context; else None.
+
+    Args:
+        entry: the manifest's `api`.
+        login: the manifest's `login`.
+        folder: the manifest's folder; file names are relative to it.
+
+    Raises:
+        LoginError: the kubeconfig cannot be read, or has no such context.
+    """
+    if entry and entry.server:
+        return _named(entry, folder)
+    context = entry.kubeconfig_context if entry else login.kubeconfig_context if login else None
+    return _of_context(context) if context else None
+
+
+def _of_context(context: str) -> ApiAccess:
+    cluster, user = kubeconfig_endpoint(context)
+    origin = f"kubeconfig context {context!r}"
+    if any(name in user for name in ("client-certificate", "client-certificate-data", "username")):
+        return ApiAccess(origin, cluster, user)
+    return ApiAccess(origin, cluster, login=Login(origin, lambda: Credential(TOKEN_USER, kubeconfig_token(context))))
+
+
+def _named(entry: Api, folder: Path) -> ApiAccess:
+    cluster: dict[str, Any] = {"server": entry.server}
+    if entry.ca_file:
+        path = folder / Path(entry.ca_file).expanduser()
+        if not path.is_file():
+            raise LoginError(f"{path}: this caFile of the API {entry.server} is not there", "check the manifest")
+        cluster["certificate-authority"] = str(path)
+    if entry.insecure_skip_tls_verify:
+        cluster["insecure-skip-tls-verify"] = True
+    if name := entry.token_env:
+        origin = f"environment variable {name}"
+        return ApiAccess(origin, cluster, login=Login(origin, lambda: Credential(TOKEN_USER, from_environment(name))))
+    if entry.token_file:
+        file = folder / Path(entry.token_file).expanduser()
+        return ApiAccess(f"file {file}", cluster, login=Login(f"file {file}", lambda: Credential("", from_file(file))))
+    return ApiAccess("no login", cluster)

@@ -1,0 +1,20 @@
+"""Where the proxies of the environment do not hold, as Go (and so skopeo and oc) has it.
+
+httpx does not do this by itself: never for this machine, and not for addresses within a network of NO_PROXY such as
+10.0.0.0/8.
+"""
+
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from urllib.request import getproxies
+
+
+def goes_direct(host: str) -> bool:
+    """Whether a host is reached without a proxy although httpx would use one."""
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        address = ip_address(host)
+        networks = [entry.strip() for entry in getproxies().get("no", "").split(",") if "/" in entry]
+        return address.is_loopback or any(address in ip_network(network, strict=False) for network in networks)
+    return False
