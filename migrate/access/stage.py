@@ -1,0 +1,154 @@
+"""The stage as a whole: for each target project its entries, what both clusters say, and the plan that follows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from migrate.access.grants import Grant, carried, written
+from migrate.access.plan import ProjectPlan, plan_project
+from migrate.access.read import ClusterRoles, pulls_of, read_bindings, read_project, read_roles
+from migrate.access.subjects import GROUP, USER, Subject
+from migrate.access.write import Writing, Written, apply_changes
+from migrate.cluster import GROUP as GROUP_KIND
+from migrate.cluster import USER as USER_KIND
+from migrate.cluster import Cluster, ClusterError, Problem, advice
+from migrate.errors import LoginError
+from migrate.manifest.model import AccessEntry
+
+_TRIES = 3
+Entry = tuple[int, AccessEntry]
+
+
+@dataclass
+class Ends:
+    """Both clusters, and how projects are called at each.
+
+    Attributes:
+        target: where grants go.
+        source: where `carryOver` looks; None where the manifest names no API for it.
+        projects: source project -> target project, of all that the manifest moves.
+        user: who asks at the target, for advice; empty where that is not known.
+    """
+
+    target: Cluster
+    source: Cluster | None
+    projects: Mapping[str, str]
+    user: str = ""
+    target_roles: ClusterRoles = field(init=False)
+    source_roles: ClusterRoles | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.target_roles = ClusterRoles(self.target)
+        self.source_roles = ClusterRoles(self.source, legacy=True) if self.source else None
+
+    def sources(self, project: str) -> list[str]:
+        """The source projects that a target project is made of; itself where the manifest says nothing."""
+        return sorted(source for source, target in self.projects.items() if target == project) or [project]
+
+
+def plan_access(ends: Ends, entries: Sequence[AccessEntry], project: str, executor: Executor) -> list[ProjectPlan]:
+    """What would happen in each project, in the manifest's order; `project` chooses one (empty: all).
+
+    Raises:
+        LoginError: a cluster no longer takes the login.
+    """
+    grouped: dict[str, list[Entry]] = {}
+    for index, entry in enumerate(entries):
+        if not project or project in (entry.project, *ends.sources(entry.project)):
+            grouped.setdefault(entry.project, []).append((index, entry))
+    return list(executor.map(lambda item: plan_one(ends, *item), grouped.items()))
+
+
+def plan_one(ends: Ends, project: str, entries: Sequence[Entry]) -> ProjectPlan:
+    """What would happen in one project.
+
+    Raises:
+        LoginError: a cluster no longer takes the login.
+    """
+    try:
+        found = read_project(ends.target, project, ends.target_roles)
+    except ClusterError as error:
+        problem, way_out = trouble(ends, project, error)
+        return ProjectPlan(project, problem=problem, advice=way_out)
+    wanted, notes = _wanted(ends, project, entries)
+    return plan_project(found, wanted, notes)
+
+
+def trouble(ends: Ends, project: str, error: ClusterError) -> tuple[str, str]:
+    """A problem of one project in words, and what to do; a login that ends is everybody's.
+
+    Raises:
+        LoginError: it is that.
+    """
+    _check_login(ends.target, error)
+    return f"{error.problem}: {error}", advice(error.problem, project, ends.user)
+
+
+def _check_login(cluster: Cluster, error: ClusterError) -> None:
+    if error.problem is Problem.LOGIN:
+        raise login_refused(cluster, error) from None
+
+
+def login_refused(cluster: Cluster, error: ClusterError) -> LoginError:
+    """A cluster does not take the login."""
+    words = f"the API {cluster.server} does not accept the login ({cluster.origin}): {error.words}"
+    return LoginError(words, "log in again (oc login ...), then run again")
+
+
+def _wanted(ends: Ends, project: str, entries: Sequence[Entry]) -> tuple[list[Grant], list[str]]:
+    grants: list[Grant] = []
+    notes: list[str] = []
+    for index, entry in entries:
+        grants += written(index, entry)
+        if entry.carry_over:
+            for source in ends.sources(project):
+                more, left = _carried(ends, index, entry, source)
+                grants += more
+                notes += left
+    return grants, [*notes, *_absent(ends.target, grants)]
+
+
+def _carried(ends: Ends, index: int, entry: AccessEntry, source: str) -> tuple[list[Grant], list[str]]:
+    assert ends.source
+    assert ends.source_roles
+    try:
+        bindings = read_bindings(ends.source, source)
+        local = read_roles(ends.source, source)
+        pulls = partial(pulls_of, ends.source_roles, local)
+        return carried(index, entry, source, bindings, pulls, ends.projects)
+    except ClusterError as error:
+        _check_login(ends.source, error)
+        who = f"an admin of {source} on the old cluster can list them: oc get rolebindings -n {source}"
+        return [], [f"what {source} grants today could not be read ({error.problem}: {error.words}); {who}"]
+
+
+def _absent(target: Cluster, grants: Sequence[Grant]) -> Iterator[str]:
+    """Users and groups that the target does not know, where it lets us ask; they may come with their first login."""
+    for subject in dict.fromkeys(grant.subject for grant in grants if grant.carried):
+        kind = {USER: USER_KIND, GROUP: GROUP_KIND}.get(subject.kind)
+        if kind is None or subject.name.startswith("system:"):
+            continue
+        if _is_absent(target, subject):
+            yield f"{subject} is not known to the target (yet): the grant holds once there is one of that name"
+
+
+def _is_absent(target: Cluster, subject: Subject) -> bool:
+    try:
+        return target.get(USER_KIND if subject.kind == USER else GROUP_KIND, subject.name) is None
+    except ClusterError as error:
+        _check_login(target, error)
+        return False
+
+
+def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> Iterator[Writing | Written]:
+    """Write what a plan says; where somebody changed something at the same time, look and plan again."""
+    for left in reversed(range(_TRIES)):
+        again = False
+        for event in apply_changes(ends.target, plan.changes):
+            if isinstance(event, Written) and event.error and event.error.problem is Problem.CONFLICT and left:
+                event, again = replace(event, again=True), True
+            yield event
+        if not again:
+            return
+        plan = plan_one(ends, plan.project, entries)

@@ -1,0 +1,169 @@
+"""Applies what a plan says, and takes back what was applied: one object at a time, told before and after."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrate.access.plan import Change, is_ours
+from migrate.access.subjects import Subject, subjects_of
+from migrate.cluster import MANAGED_BY, ROLE, ROLE_BINDING, Cluster, ClusterError, Kind, Object, Problem
+
+KINDS = {kind.name: kind for kind in (ROLE_BINDING, ROLE)}
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A change is about to be sent; should this process be killed now, it may have arrived."""
+
+    change: Change
+
+
+@dataclass(frozen=True)
+class Written:
+    """A change was sent; `document` is what stands there now, or `error` says why it was not taken.
+
+    With `again` it is planned anew, because somebody changed something at the same time.
+    """
+
+    change: Change
+    document: Object | None = None
+    error: ClusterError | None = None
+    again: bool = False
+
+
+def apply_changes(cluster: Cluster, changes: Iterable[Change]) -> Iterator[Writing | Written]:
+    """Send the changes of one project in their order; after one that is not taken the rest makes no sense."""
+    for change in changes:
+        yield Writing(change)
+        try:
+            yield Written(change, _send(cluster, change))
+        except ClusterError as error:
+            yield Written(change, error=error)
+            return
+
+
+def _send(cluster: Cluster, change: Change) -> Object:
+    """Server-side where the server can (3.11 cannot)."""
+    try:
+        return cluster.apply(change.kind, change.after)
+    except ClusterError as error:
+        if error.problem is not Problem.UNSUPPORTED:
+            raise
+    return (cluster.replace if change.before else cluster.create)(change.kind, change.after)
+
+
+# --- taking back ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One object that this tool wrote and has not taken back, over all of its writes.
+
+    Attributes:
+        ids: the state's rows, oldest first.
+        project: where.
+        kind: RoleBinding or Role.
+        name: its name.
+        created: whether this tool made it.
+        uid: of what stood there after the last write; empty where that is not known (a kill in between).
+        added: the subjects that this tool added.
+        after: what was applied last.
+    """
+
+    ids: tuple[int, ...]
+    project: str
+    kind: str
+    name: str
+    created: bool
+    uid: str
+    added: frozenset[Subject]
+    after: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Undo:
+    """What taking one object back means.
+
+    Attributes:
+        applied: what was written.
+        words: what is done, or why nothing is.
+        delete: whether the object goes.
+        left: what stays of it, as a whole document; None where nothing is written.
+        live: the object as it is now.
+        done: whether it counts as taken back afterwards.
+    """
+
+    applied: Applied
+    words: str
+    delete: bool = False
+    left: Mapping[str, Any] | None = field(default=None, repr=False)
+    live: Mapping[str, Any] | None = field(default=None, repr=False)
+    done: bool = True
+
+
+def undo_binding(applied: Applied, live: Mapping[str, Any] | None) -> Undo:
+    """How to take back a RoleBinding: exactly our subjects go, what others did since stays. Pure."""
+    if live is None:
+        return Undo(applied, "is gone already")
+    if _uid(live) != applied.uid and applied.uid:
+        return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
+    here = subjects_of(dict(live), applied.project)
+    kept = [subject for subject in here if subject not in applied.added]
+    if not kept and applied.created:
+        return Undo(applied, "deleted", delete=True, live=live)
+    if len(kept) == len(here):
+        return Undo(applied, "has nothing of ours in it any more")
+    document = {**live, "subjects": [subject.document for subject in kept], "metadata": _not_ours(live, applied)}
+    return Undo(applied, f"kept for {', '.join(map(str, kept)) or 'nobody'}", left=document, live=live)
+
+
+def undo_role(applied: Applied, live: Mapping[str, Any] | None, used_by: Sequence[str]) -> Undo:
+    """How to take back a Role. Pure.
+
+    Args:
+        applied: what was written.
+        live: the Role as it is now.
+        used_by: bindings that point at it once ours are gone.
+    """
+    if live is None:
+        return Undo(applied, "is gone already")
+    if _uid(live) != applied.uid and applied.uid:
+        return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
+    if used_by:
+        return Undo(applied, f"left: {', '.join(used_by)} uses it", done=False)
+    if not applied.created or live.get("rules") != applied.after.get("rules"):
+        return Undo(applied, "left: somebody else has changed it since")
+    return Undo(applied, "deleted", delete=True, live=live)
+
+
+def send_undo(cluster: Cluster, undo: Undo) -> None:
+    """Take one object back.
+
+    Raises:
+        ClusterError: refused; CONFLICT where somebody changed it this moment.
+    """
+    kind = KINDS[undo.applied.kind]
+    if undo.delete and undo.live is not None:
+        _delete(cluster, kind, undo)
+    elif undo.left is not None:
+        cluster.replace(kind, undo.left)
+
+
+def _delete(cluster: Cluster, kind: Kind, undo: Undo) -> None:
+    """Delete it as it was read: emptied first, which fails where somebody changed it meanwhile."""
+    assert undo.live is not None
+    empty: dict[str, list[Any]] = {"subjects": []} if kind is ROLE_BINDING else {"rules": []}
+    cluster.replace(kind, {**undo.live, **empty})
+    cluster.delete(kind, undo.applied.name, undo.applied.project)
+
+
+def _uid(document: Mapping[str, Any]) -> str:
+    return str((document.get("metadata") or {}).get("uid", ""))
+
+
+def _not_ours(live: Mapping[str, Any], applied: Applied) -> dict[str, Any]:
+    """The metadata of what stays; without our label, for it is somebody else's now."""
+    metadata = dict(live.get("metadata") or {})
+    if applied.created and is_ours(live):
+        metadata["labels"] = {k: v for k, v in metadata["labels"].items() if k != MANAGED_BY}
+    return metadata

@@ -1,0 +1,390 @@
+"""`rahti-migrate access`: who may pull from the target projects; plan, apply, revert, verify."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrate.access.plan import ProjectPlan, Standing
+from migrate.access.prove import Proof, open_beyond, prove
+from migrate.access.read import Stream, read_bindings, read_streams
+from migrate.access.stage import Ends, Entry, apply_project, login_refused, plan_access, trouble
+from migrate.access.subjects import WITHOUT_LOGIN, Subject, subject_of
+from migrate.access.write import KINDS, Applied, Undo, Writing, Written, send_undo, undo_binding, undo_role
+from migrate.cli.options import (
+    FormatOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_document,
+    json_line,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.session import Session, open_session, questions, state_path
+from migrate.cluster import ROLE_BINDING, Cluster, ClusterError, Problem
+from migrate.credentials import Login, login_of
+from migrate.errors import ExitCode, MigrateError, UsageError
+from migrate.images.pace import Pace
+from migrate.images.registry import Registry, RegistryError
+from migrate.lock import hold
+from migrate.manifest.model import Login as LoginEntry
+from migrate.report import access as show
+from migrate.state import State, open_state
+
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken back.")]
+
+app = typer.Typer(
+    name="access", help="Who may pull from the target projects.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def plan(
+    manifest: ManifestArgument,
+    project: ProjectOption = "",
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Show what the target projects grant now, and what would be added; writes nothing.
+
+    Example: rahti-migrate access plan my-app.yaml
+    """
+    set_up_logging(verbose)
+    with open_session(manifest, project) as session:
+        plans = planned_access(session, open_ends(session))
+    if output is OutputFormat.JSON:
+        json_document(show.access_plan_document(plans))
+    else:
+        result(show.access_plan_lines(plans))
+        if any(each.changes for each in plans):
+            result([f"To apply: rahti-migrate access apply {manifest}"])
+    return access_exit_code(plans)
+
+
+def apply(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Add what is missing; nothing of others is changed, and `access revert` takes it back.
+
+    Example: rahti-migrate access apply my-app.yaml
+    """
+    set_up_logging(verbose)
+    as_json = output is OutputFormat.JSON
+    with open_access(manifest, state, project, "access apply") as run:
+        code = apply_access(run, as_json=as_json)
+        run.state.end_run(code, {})
+    return code
+
+
+def revert(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    dry_run: DryOption = False,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Take back exactly what `access apply` did; what others did since stays.
+
+    Example: rahti-migrate access revert my-app.yaml
+    """
+    set_up_logging(verbose)
+    with open_access(manifest, state, project, "access revert") as run:
+        code = _revert(run, dry_run=dry_run, as_json=output is OutputFormat.JSON)
+        run.state.end_run(code, {})
+    return code
+
+
+def verify(
+    manifest: ManifestArgument,
+    project: ProjectOption = "",
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Prove each grant: by pulling as the grantee would, else by asking the API about them.
+
+    Example: rahti-migrate access verify my-app.yaml
+    """
+    set_up_logging(verbose)
+    with open_session(manifest, project) as session:
+        ends = open_ends(session)
+        plans = planned_access(session, ends)
+        proofs, beyond = _proved(session, ends, plans)
+    unread = {each.project: each.problem for each in plans if each.problem}
+    if output is OutputFormat.JSON:
+        json_document(show.proofs_document(proofs, beyond, unread))
+    else:
+        result(show.proof_lines(proofs, beyond, unread))
+    if access_exit_code(plans) or not all(proof.holds for proof in proofs):
+        return ExitCode.INCOMPLETE
+    return ExitCode.OK
+
+
+# --- what they share --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AccessRun:
+    """A command that writes access rights: a session, its state, and both clusters."""
+
+    session: Session
+    state: State
+    ends: Ends
+
+
+@contextmanager
+def open_access(manifest: Path, state: Path | None, project: str, command: str) -> Iterator[AccessRun]:
+    """Open what a command needs that writes access rights."""
+    with open_session(manifest, project) as session:
+        path = state_path(manifest, state)
+        ends = open_ends(session, carry=command != "access revert")
+        with hold(path, command), open_state(path, manifest) as opened:
+            file = session.manifest.file
+            opened.begin_run(command, file.source.registry, file.target.registry)
+            yield AccessRun(session, opened, ends)
+
+
+def open_ends(session: Session, *, carry: bool = True) -> Ends:
+    """Both clusters; the target is asked who we are.
+
+    Raises:
+        UsageError: the manifest names no API where one is needed.
+        LoginError: the login is not taken.
+        MigrateError: the API is out of reach.
+    """
+    target = session.cluster("target")
+    if target is None:
+        raise UsageError("access is granted by the target's OpenShift API, and none is named", _how("target"))
+    entries = session.manifest.file.access or []
+    source = session.cluster("source") if carry and any(entry.carry_over for entry in entries) else None
+    if source is None and carry and any(entry.carry_over for entry in entries):
+        raise UsageError("carryOver reads the source's OpenShift API, and none is named", _how("source"))
+    return Ends(target, source, project_names(session), _whoami(target))
+
+
+def _how(end: str) -> str:
+    return f"say `{end}.api: {{kubeconfigContext: ...}}`, or `{{server: https://..., tokenEnv: ...}}`, in the manifest"
+
+
+def project_names(session: Session) -> dict[str, str]:
+    """Source project -> target project, of all that the manifest moves."""
+    host = session.manifest.file.source.registry
+    named = {
+        request.source.repository.project: request.target_path.partition("/")[0]
+        for request in session.manifest.images
+        if request.source.repository.registry == host
+    }
+    return {**named, **session.manifest.file.projects}
+
+
+def _whoami(target: Cluster) -> str:
+    try:
+        return target.whoami()
+    except ClusterError as error:
+        if error.problem is Problem.LOGIN:
+            raise login_refused(target, error) from None
+        if error.problem in (Problem.UNREACHABLE, Problem.INVALID):
+            words = f"the API {target.server} cannot be used: {error.words}"
+            raise MigrateError(words, "check `target.api` and the network, then run again") from None
+        return ""  # a cluster without OpenShift's users
+
+
+def entries_of(session: Session, project: str) -> list[Entry]:
+    """The manifest's entries for a target project."""
+    return [(i, entry) for i, entry in enumerate(session.manifest.file.access or ()) if entry.project == project]
+
+
+def planned_access(session: Session, ends: Ends) -> list[ProjectPlan]:
+    """The plan of every project that the manifest grants something in, or of the chosen one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    entries = session.manifest.file.access
+    if not entries:
+        raise UsageError(
+            f"{session.manifest.path}: there is no `access` in this manifest", "add one; see docs/access.md"
+        )
+    with questions() as executor:
+        plans = plan_access(ends, entries, session.project, executor)
+    if not plans:
+        known = ", ".join(sorted({entry.project for entry in entries}))
+        raise UsageError(f"--project {session.project}: nothing is granted there", f"`access` has {known}")
+    return plans
+
+
+def access_exit_code(plans: Sequence[ProjectPlan]) -> int:
+    """0, or 3 where something cannot be granted."""
+    return ExitCode.INCOMPLETE if any(each.needs_attention for each in plans) else ExitCode.OK
+
+
+# --- apply and revert -------------------------------------------------------------------------------------------
+
+
+def apply_access(run: AccessRun, *, as_json: bool) -> int:
+    """Write what is missing, project by project; one project's trouble does not stop the others."""
+    plans = planned_access(run.session, run.ends)
+    failed, written = 0, 0
+    for each in plans:
+        for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
+            if isinstance(event, Writing):
+                row = run.state.record_writing(event.change)
+                continue
+            run.state.record_written(row, event)
+            if event.again:
+                continue
+            failed += event.error is not None
+            written += event.error is None
+            _say_written(run.ends, event, as_json=as_json)
+    code = ExitCode.INCOMPLETE if failed or access_exit_code(plans) else ExitCode.OK
+    _say_applied(run, plans, written, code, as_json=as_json)
+    return code
+
+
+def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:
+    problem, way_out = trouble(ends, event.change.project, event.error) if event.error else ("", "")
+    if as_json:
+        name = "failed" if problem else "written"
+        document = show.change_document(event.change)
+        json_line({"event": name, **document, "problem": problem or None, "advice": way_out or None})
+    else:
+        result(show.written_lines(event.change, problem, way_out))
+
+
+def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, code: int, *, as_json: bool) -> None:
+    if as_json:
+        counts = {str(s): sum(g.standing is s for each in plans for g in each.grants) for s in Standing}
+        json_line({"event": "summary", "counts": counts, "written": written, "exitCode": int(code)})
+        return
+    troubled = [each for each in plans if each.needs_attention]
+    result(show.access_plan_lines(troubled)[:-1] if troubled else [])
+    done = f"{written} written" if written else "nothing to write: every grant is there already"
+    result([f"{show.access_summary(plans)}; {done}"])
+    result([f"To prove it: rahti-migrate access verify {run.session.manifest.path}"])
+
+
+def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
+    chosen = [item for item in run.state.applied() if run.session.project in ("", item.project)]
+    left = 0
+    for item in chosen:
+        undo = _undo(run.ends.target, item)
+        words = _taken_back(run, undo, dry_run=dry_run)
+        left += bool(words) or not undo.done
+        if as_json:
+            json_line(
+                {"event": "failed" if words else "reverted", **show.undo_document(undo), "problem": words or None}
+            )
+        else:
+            result([show.undo_line(undo), *([f"      FAILED: {words}"] if words else [])])
+    code = ExitCode.INCOMPLETE if left else ExitCode.OK
+    if as_json:
+        json_line({"event": "summary", "reverted": len(chosen) - left, "left": left, "exitCode": int(code)})
+    else:
+        verb = "would be taken back" if dry_run else "taken back"
+        result([f"{len(chosen) - left} {verb}" if chosen else "nothing to take back: this state has applied nothing"])
+    return code
+
+
+def _undo(target: Cluster, item: Applied) -> Undo:
+    """What taking one object back means, as it is now."""
+    try:
+        live = target.get(KINDS[item.kind], item.name, item.project)
+        if item.kind == ROLE_BINDING.name:
+            return undo_binding(item, live)
+        bindings = read_bindings(target, item.project)
+    except ClusterError as error:
+        return Undo(item, f"cannot be read: {error}", done=False)
+    return undo_role(item, live, [b.name for b in bindings if b.role.kind == item.kind and b.role.name == item.name])
+
+
+def _taken_back(run: AccessRun, undo: Undo, *, dry_run: bool) -> str:
+    """Take one object back and note it; why that failed, in words, else empty."""
+    if dry_run or not undo.done:
+        return ""
+    try:
+        send_undo(run.ends.target, undo)
+    except ClusterError as error:
+        return trouble(run.ends, undo.applied.project, error)[0]
+    run.state.record_reverted(undo.applied)
+    return ""
+
+
+# --- verify -----------------------------------------------------------------------------------------------------
+
+
+def _proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[list[Proof], dict[str, list[str]]]:
+    """A proof for each grant; and project -> image streams that are open beyond the manifest."""
+    pull = _Puller(session)
+    proofs: list[Proof] = []
+    beyond: dict[str, list[str]] = {}
+    say("asking as those who are let in ...")
+    with questions() as executor:
+        for each in (plan for plan in plans if not plan.problem):
+            streams = read_streams(ends.target, each.project) or []
+            grants = [planned.grant for planned in each.grants if planned.standing is not Standing.REFUSED]
+            ask = partial(prove, streams=streams, pull=pull, review=ends.target.may)
+            proofs += executor.map(ask, grants)
+            beyond[each.project] = open_beyond(each.project, streams, grants, pull)
+    pull.close()
+    return proofs, beyond
+
+
+class _Puller:
+    """Asks the target registry for manifests as somebody: without a login, or with a token of `proveWith`."""
+
+    def __init__(self, session: Session) -> None:
+        self._host = session.manifest.file.target.registry
+        self._session = session
+        self._tokens = _tokens(session)
+        self._registries: dict[str, Registry] = {}
+
+    def __call__(self, subject: Subject, project: str, stream: Stream) -> bool | None:
+        """Whether they get the manifest of an image stream's tag; None where nobody can ask for them."""
+        registry = self._registry(subject)
+        if registry is None:
+            return None
+        try:
+            return registry.find_manifest(f"{project}/{stream.name}", stream.tag) is not None
+        except RegistryError as error:
+            if error.failure.kind.value in ("login", "denied"):
+                return False
+            raise MigrateError(f"the target registry {self._host}: {error.failure}", error.failure.advice) from None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for registry in self._registries.values():
+            registry.close()
+
+    def _registry(self, subject: Subject) -> Registry | None:
+        login = _nobody() if subject in WITHOUT_LOGIN else self._tokens.get(subject)
+        if login is None:
+            return None
+        if str(subject) not in self._registries:
+            connection = self._session.connection(self._host)
+            self._registries[str(subject)] = Registry(connection, login, Pace(self._host))
+        return self._registries[str(subject)]
+
+
+def _nobody() -> Login:
+    return Login("nobody", lambda: None)
+
+
+def _tokens(session: Session) -> dict[Subject, Login]:
+    """The logins of `proveWith`, by whom they are for."""
+    found = {}
+    for entry in session.manifest.file.access or ():
+        for who, proof in (entry.prove_with or {}).items():
+            entry_of_login = LoginEntry(tokenEnv=proof.token_env, tokenFile=proof.token_file)
+            found[subject_of(who)] = login_of(entry_of_login, who, session.manifest.path.parent)
+    return found

@@ -1,0 +1,235 @@
+"""Who may pull, on a cluster that decides by its bindings, with skopeo as the witness."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from clusters import ADMIN_TOKEN, BOB_TOKEN, NEW_TOKEN, OLD_TOKEN, Clusters, two_clusters
+
+WEB = "my-app-2/web:1"
+VIEWER = "rahti-migrate-registry-viewer"
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Clusters]:
+    with two_clusters(tmp_path) as made:
+        for name in ("web", "api"):
+            made.push(made.new, NEW_TOKEN, f"my-app-2/{name}", "1")
+        yield made
+
+
+def test_anyone_can_pull_after_apply_and_nobody_after_revert(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    before = both.bindings()
+    plan = both.run("access", "plan", manifest)
+    assert plan.code == 0, plan.text
+    assert "anyone on the internet, without a login, can pull all 2 image streams of my-app-2" in plan.out
+    assert "allow `authenticated` too" in plan.out
+    assert f"make RoleBinding {VIEWER}" in plan.out
+    assert "      + User system:anonymous" in plan.out
+    assert both.bindings() == before
+    assert not both.pulls(WEB)
+    applied = both.run("access", "apply", manifest)
+    assert applied.code == 0, applied.text
+    assert f"made RoleBinding my-app-2/{VIEWER}: + User system:anonymous" in applied.out
+    assert both.pulls(WEB)
+    assert not both.pulls(WEB, BOB_TOKEN)
+    proved = both.run("access", "verify", manifest)
+    assert proved.code == 0, proved.text
+    assert (
+        "holds  my-app-2  User system:anonymous, registry-viewer: pulled without a login: 2 image streams" in proved.out
+    )
+    reverted = both.run("access", "revert", manifest)
+    assert reverted.code == 0, reverted.text
+    assert f"RoleBinding my-app-2/{VIEWER}: deleted" in reverted.out
+    assert not both.pulls(WEB)
+    assert both.bindings() == before
+    failed = both.run("access", "verify", manifest)
+    assert failed.code == 3
+    assert "FAILS  my-app-2  User system:anonymous" in failed.out
+
+
+@pytest.mark.parametrize(
+    ("word", "anonymous", "bob"),
+    [
+        ("anonymous", True, False),
+        ("unauthenticated", True, False),
+        ("authenticated", False, True),
+        ("user:bob", False, True),
+        ("group:devs", False, True),
+        ("project:ci", False, False),
+        ("serviceaccount:ci/robot", False, False),
+    ],
+)
+def test_every_kind_of_grant_lets_in_who_is_meant(both: Clusters, word: str, anonymous: bool, bob: bool) -> None:
+    both.new.add_user("bob", BOB_TOKEN, groups=["devs"])
+    both.new.add_project("ci")
+    both.new.add_service_account("ci", "robot", "sha256~robot")
+    manifest = both.access(f"[{{project: my-app-2, allow: ['{word}'], role: 'system:image-puller'}}]")
+    assert both.run("access", "apply", manifest).code == 0
+    assert (both.pulls(WEB), both.pulls(WEB, BOB_TOKEN)) == (anonymous, bob)
+    assert both.pulls(WEB, "sha256~robot") == (word in ("authenticated", "project:ci", "serviceaccount:ci/robot"))
+    ran = both.run("access", "verify", manifest)
+    assert ran.code == 0, ran.text
+    how = "pulled without a login" if anonymous else "the API says that they may pull"
+    assert how in ran.out
+
+
+def test_applying_twice_changes_nothing_the_second_time(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous, 'user:bob']}]")
+    assert both.run("access", "apply", manifest).code == 0
+    there = both.new.get("RoleBinding", "my-app-2", VIEWER)
+    asked = len(both.new.api.seen)
+    ran = both.run("access", "apply", manifest)
+    assert ran.code == 0
+    assert "nothing to write: every grant is there already" in ran.out
+    assert both.new.get("RoleBinding", "my-app-2", VIEWER) == there
+    assert {request.method for request in both.new.api.seen[asked:]} == {"GET"}
+    assert there
+    assert there["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "rahti-migrate"}
+    assert [field["manager"] for field in there["metadata"]["managedFields"]] == ["rahti-migrate"]
+
+
+def test_single_image_streams_are_opened_by_a_narrow_role(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [unauthenticated], images: [web]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    assert both.pulls(WEB)
+    assert not both.pulls("my-app-2/api:1")
+    assert both.run("access", "verify", manifest).code == 0
+    assert both.run("access", "revert", manifest).code == 0
+    assert not both.pulls(WEB)
+    assert [item["metadata"]["name"] for item in both.new.list("Role", "my-app-2")] == []
+
+
+def test_revert_leaves_what_others_did_since(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    mine = both.new.get("RoleBinding", "my-app-2", VIEWER)
+    assert mine
+    both.new.apply({**mine, "kind": "RoleBinding", "subjects": [*mine["subjects"], both.subject("User", "bob")]})
+    ran = both.run("access", "revert", manifest)
+    assert ran.code == 0, ran.text
+    assert "kept for User bob" in ran.out
+    assert both.ours() == {VIEWER: {("User", "bob")}}
+    assert not both.pulls(WEB)
+    assert both.pulls(WEB, BOB_TOKEN)
+    assert "nothing to take back" in both.run("access", "revert", manifest).out
+
+
+def test_grants_of_others_are_seen_and_not_doubled(both: Clusters) -> None:
+    both.new.bind("my-app-2", "registry-viewer", both.subject("User", "system:anonymous"), name="by-hand")
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    ran = both.run("access", "apply", manifest)
+    assert "nothing to write" in ran.out
+    assert both.ours() == {}
+
+
+def test_what_anyone_can_pull_beyond_the_manifest_is_reported(both: Clusters) -> None:
+    both.new.bind("my-app-2", "view", both.subject("Group", "system:unauthenticated"))
+    manifest = both.access("[{project: my-app-2, allow: ['user:bob']}]")
+    both.run("access", "apply", manifest)
+    ran = both.run("access", "verify", manifest)
+    assert "open beyond the manifest: anyone can pull api, web of my-app-2 without a login" in ran.out
+
+
+def test_proof_with_a_token_asks_the_registry_as_that_user(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: ['user:bob'], proveWith: {'user:bob': {tokenEnv: BOB}}}]")
+    assert both.run("access", "verify", manifest, BOB=BOB_TOKEN).code == 3
+    assert both.run("access", "apply", manifest).code == 0
+    ran = both.run("access", "verify", manifest, BOB=BOB_TOKEN)
+    assert ran.code == 0, ran.text
+    assert "pulled with their token: 2 image streams" in ran.out
+
+
+# --- carry over -------------------------------------------------------------------------------------------------
+
+
+def test_what_the_old_project_grants_is_carried_over(both: Clusters) -> None:
+    """Legacy bindings with userNames and groupNames too."""
+    both.old.add_project("helper", "ann")
+    legacy = {"metadata": {"name": "legacy", "namespace": "my-app"}, "roleRef": {"name": "registry-viewer"}}
+    names = {"userNames": ["carol", "system:serviceaccount:helper:robot"], "groupNames": ["system:authenticated"]}
+    path = "/apis/authorization.openshift.io/v1/namespaces/my-app/rolebindings"
+    sent = {"kind": "RoleBinding", "apiVersion": "authorization.openshift.io/v1", **legacy, **names}
+    answer = httpx.post(f"{both.old.api_url}{path}", json=sent, headers={"Authorization": f"Bearer {OLD_TOKEN}"})
+    assert answer.status_code == 201, answer.text
+    both.old.bind("my-app", "registry-viewer", both.subject("User", "system:unauthenticated"), name="useless")
+    both.old.bind("my-app", "system:image-puller", both.subject("Group", "system:serviceaccounts:elsewhere"), name="x")
+    manifest = both.manifest("images: [helper/tool]\naccess: [{project: my-app-2, carryOver: true}]\n")
+    ran = both.run("access", "apply", manifest)
+    assert ran.code == 0, ran.text
+    assert both.ours() == {
+        VIEWER: {("User", "carol"), ("Group", "system:authenticated"), ("ServiceAccount", "robot")},
+    }
+    plan = both.run("access", "plan", manifest)
+    assert (
+        "Group system:serviceaccounts:elsewhere has system:image-puller in my-app and is not carried over" in plan.out
+    )
+    assert "is a group: as a user it is nobody" in plan.out
+    assert both.pulls(WEB, BOB_TOKEN)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------
+
+
+def test_one_projects_trouble_does_not_stop_the_others(both: Clusters) -> None:
+    both.new.add_project("others")
+    manifest = both.access(
+        "[{project: nosuch, allow: [anonymous]}, {project: others, allow: [anonymous]},"
+        " {project: my-app-2, allow: [anonymous], role: nosuch}, {project: my-app-2, allow: [authenticated]}]"
+    )
+    ran = both.run("access", "apply", manifest)
+    assert ran.code == 3
+    assert both.ours() == {VIEWER: {("Group", "system:authenticated")}}
+    for project in ("nosuch", "others"):
+        assert f"oc get project {project}" in ran.out
+        assert f"oc policy add-role-to-user admin ann -n {project}" in ran.out
+    assert "there is no role nosuch" in ran.out
+    both.login("new", both.new, ADMIN_TOKEN)
+    ran = both.run("access", "plan", manifest)
+    assert "there is no such project" in ran.out
+    assert "oc new-project nosuch" in ran.out
+
+
+def test_a_login_that_is_not_taken_is_exit_code_4(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    both.login("new", both.new, "sha256~wrong")
+    ran = both.run("access", "plan", manifest)
+    assert ran.code == 4
+    assert "does not accept the login (kubeconfig context 'new')" in ran.err
+    assert "sha256~wrong" not in ran.text
+
+
+def test_an_api_out_of_reach_is_exit_code_1(both: Clusters) -> None:
+    head = "target: {{registry: r.example, api: {{server: 'http://127.0.0.1:9', tokenEnv: TOKEN}}}}\n"
+    manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head)
+    ran = both.run("access", "plan", manifest, TOKEN=NEW_TOKEN)
+    assert ran.code == 1
+    assert "the API http://127.0.0.1:9 cannot be used" in ran.err
+
+
+def test_a_manifest_without_an_api_is_told_how_to_name_it(both: Clusters) -> None:
+    manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", "target: {{registry: r.example}}\n")
+    ran = both.run("access", "plan", manifest)
+    assert ran.code == 2
+    assert "target.api" in ran.err
+
+
+def test_quota_and_missing_rights_are_said_in_words(both: Clusters) -> None:
+    both.new.quotas["my-app-2", "RoleBinding"] = 1
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    ran = both.run("access", "apply", manifest)
+    assert ran.code == 3
+    assert "quota: " in ran.out
+    assert "oc describe quota -n my-app-2" in ran.out
+    assert "nothing to take back" in both.run("access", "revert", manifest).out
+
+
+def test_access_by_server_and_token(both: Clusters) -> None:
+    head = (
+        "target: {{registry: '{new}', plainHttp: true, api: {{server: '" + both.new.api_url + "', tokenEnv: TOKEN}}}}\n"
+    )
+    manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head)
+    assert both.run("access", "apply", manifest, TOKEN=NEW_TOKEN).code == 0
+    assert both.pulls(WEB)
