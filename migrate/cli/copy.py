@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from migrate.cli.options import (
 from migrate.cli.plan import planned
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
+from migrate.cli.streams import make_aliases, make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError, StateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
@@ -163,6 +165,7 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     run.state.record_plan(plan, run.session.project)
     for line in (*note_lines(plan.notes), plan_summary(plan)):
         say(line)
+    unmade = make_missing(run.session, plan)
     if as_json:
         _print_plan(plan)
     counts = _planned_counts(plan)
@@ -172,7 +175,7 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     moved: list[str] = []
     ended: list[CopyResult] = []
     with _stop_on_errors(run):
-        for event in _events(run, plan, jobs, quiet=as_json):
+        for event in _events(run, plan, jobs, unmade, quiet=as_json):
             _record(run.state, event)
             if as_json:
                 _print_event(event)
@@ -241,7 +244,7 @@ def _stop_on_errors(run: Run) -> Iterator[None]:
             raise
 
 
-def _events(run: Run, plan: Plan, jobs: int, *, quiet: bool) -> Iterator[Event]:
+def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: bool) -> Iterator[Event]:
     stop = run.session.stop
     workers = jobs or _jobs_of_manifest(run.session)
     todo = jobs_of(plan)
@@ -252,10 +255,12 @@ def _events(run: Run, plan: Plan, jobs: int, *, quiet: bool) -> Iterator[Event]:
         known = run.state.blobs()
         bench = _bench(run, known)
         bench.on_bytes = show.moved
+        bench.why_denied = unmade
         perform = partial(worker.perform, bench)
         try:
             held, gone = run.session.is_held, run.session.is_gone
-            for event in run_jobs(todo, perform, pool, workers, stop, at_target=known, held=held, gone=gone):
+            events = run_jobs(todo, perform, pool, workers, stop, at_target=known, held=held, gone=gone)
+            for event in chain(events, make_aliases(run.session, plan, len(todo))):
                 show.event(event)
                 yield event
         finally:

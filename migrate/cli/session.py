@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from migrate.cli.options import say
-from migrate.credentials import Login, authfile_text, login_of
+from migrate.cluster import Cluster
+from migrate.credentials import Login, api_of, authfile_text, login_of
 from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
@@ -18,6 +20,8 @@ from migrate.images.pace import LONGEST_WAIT, Pace
 from migrate.images.planner import Scope
 from migrate.images.registry import Connection, Registry, RegistryError
 from migrate.images.skopeo import Access
+from migrate.images.streams import StreamCatalog
+from migrate.images.target_streams import size_limits
 from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
@@ -36,6 +40,7 @@ class Session:
     stop: Stop = field(default_factory=Stop)
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
+    _clusters: dict[str, Cluster | None] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -103,6 +108,19 @@ class Session:
         ca_file = self.manifest.file_path(side.ca_file) if side.ca_file else None
         return Connection(host, side.plain_http, ca_file, side.insecure_skip_tls_verify)
 
+    def cluster(self, end: Literal["source", "target"]) -> Cluster | None:
+        """The OpenShift API of one end; None where the manifest names none.
+
+        Raises:
+            LoginError: what it names is not there.
+        """
+        with self._lock:
+            if end not in self._clusters:
+                side: Side = getattr(self.manifest.file, end)
+                access = api_of(side.api, side.login, self.manifest.path.parent)
+                self._clusters[end] = Cluster(access) if access else None
+            return self._clusters[end]
+
     def _login(self, host: str) -> Login:
         side = self.side(host)
         return login_of(side.login if side else None, host, self.manifest.path.parent)
@@ -125,9 +143,20 @@ class Session:
         targets = {_target_project(request) for request in chosen}
         return tuple(request for request in images if _target_project(request) in targets)
 
-    def lookups(self, known: Callable[[str], ImageManifest | None]) -> Lookups:
-        """Ask the registries, each question once."""
-        return Lookups(self.registry, known)
+    def lookups(self, known: Callable[[str], ImageManifest | None], *, streams: bool = True) -> Lookups:
+        """Ask the registries, each question once; with `streams` the source's API tells of its image streams."""
+        return Lookups(self.registry, known, self._source_streams() if streams else None)
+
+    def _source_streams(self) -> StreamCatalog | None:
+        cluster = self.cluster("source")
+        names = self.manifest.file.platform.source.registries or ()
+        return StreamCatalog(cluster, self.manifest.file.source.registry, names, say) if cluster else None
+
+    def target_streams(self) -> StreamCatalog | None:
+        """The image streams of the target as its API tells of them now; None where no API is named."""
+        cluster = self.cluster("target")
+        names = filter(None, [self.manifest.file.platform.target.internal_registry])
+        return StreamCatalog(cluster, self.manifest.file.target.registry, names, say) if cluster else None
 
     def scope(self, memory: State | None) -> Scope:
         """What a plan is made for, with what a state remembers; after check_ends, which knows the target."""
@@ -135,13 +164,22 @@ class Session:
             self.manifest.file.target.registry,
             project=self.project,
             max_image_size=self.manifest.file.platform.target.limits.image_size or 0,
+            size_limits=self._size_limits(),
             image_streams=self.target.is_openshift,
+            aliases=self.cluster("target") is not None,
         )
         if memory is None:
             return fixed
         return replace(
             fixed, delivered=memory.delivered(), damaged=memory.damaged(), at_target=frozenset(memory.blobs())
         )
+
+    def _size_limits(self) -> dict[str, int]:
+        cluster = self.cluster("target")
+        if cluster is None:
+            return {}
+        with questions() as executor:
+            return size_limits(cluster, map(_target_project, self.requests()), executor)
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the logins, before anything else.
@@ -196,6 +234,8 @@ def open_session(path: Path, project: str = "") -> Iterator[Session]:
         yield session
         for registry in session._registries.values():
             stack.callback(registry.close)
+        for cluster in filter(None, session._clusters.values()):
+            stack.callback(cluster.close)
 
 
 @contextmanager

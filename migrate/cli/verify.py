@@ -23,7 +23,7 @@ from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action
 from migrate.images.planner import resolve
-from migrate.images.verify import FINE, Verification
+from migrate.images.verify import FINE, Verification, in_streams
 from migrate.images.verify import verify as verify_copies
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
@@ -58,13 +58,14 @@ def verify(
 def verify_images(run: Run, *, deep: bool) -> Verification:
     """Compare every wanted tag; the verdicts are kept in the state."""
     say("reading both registries ...")
-    source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None)
+    source, target = (run.session.lookups(lambda _: None, streams=wanted) for wanted in (True, False))
     with questions() as executor:
         wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
         refused = tuple(copy for copy in wanted if copy.action is Action.REFUSED)
         readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
         ours = run.state.delivered()
-        verified = tuple(verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep))
+        compared = list(verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep))
+        verified = tuple(in_streams(compared, run.session.target_streams()))
     run.session.check_reach()
     run.state.record_verified(verified, refused, deep=deep)
     return Verification(verified, refused)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,7 @@ class Bench:
         gate: manifest puts per repository.
         book: blobs known to be at the target.
         on_bytes: told (job number, bytes so far) while skopeo runs.
+        why_denied: why the API did not make an image stream, by repository path: what a bare "denied" means.
         arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
 
@@ -89,4 +90,5 @@ class Bench:
     gate: PutGate
     book: BlobBook
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
+    why_denied: Mapping[str, str] = field(default_factory=dict)
     arrived: dict[Reference, str] = field(default_factory=dict)

@@ -6,12 +6,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from migrate.images.failures import Failure, FailureClass, printable
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy
 from migrate.images.registry import RegistryError
+from migrate.images.streams import Kept
 from migrate.manifest import ImageRequest, tags
 from migrate.manifest.requests import repository_target
+from migrate.printable import printable
 from migrate.quantities import count
 from migrate.reference import Reference, Repository, valid_path, valid_tag
 
@@ -45,6 +47,7 @@ def expand(
             found = list(_expanded(request, repositories[request], tag_lists, unlisted, make))
             wanted += [(request, copy) for copy in found]
             notes += _empty(request, repositories[request], tag_lists) if found else []
+            notes += _never_imported(look, repositories[request])
             if not found:
                 wanted.append((request, make(request.source, request.target_path, "").refused(_nothing_found(request))))
     return wanted, notes
@@ -79,6 +82,16 @@ def _empty(
     for repository in repositories:
         if (request, repository) in tag_lists and not tag_lists[request, repository].tags:
             yield f"{repository.path}: {_nothing_found(request).words}"
+
+
+def _never_imported(look: Lookups, repositories: Iterable[Repository]) -> Iterator[str]:
+    """Tags of image streams that name an image which never came."""
+    for repository in repositories:
+        stream = look.stream(repository)
+        for tag in stream.tags.values() if stream else ():
+            if tag.kept is Kept.NOWHERE:
+                what = f"names {tag.words} and was never imported" if tag.words else "names no image"
+                yield f"{repository.path}:{tag.name}: it {what}"
 
 
 def _odd_names(names: Sequence[str]) -> str:

@@ -7,9 +7,11 @@ from typing import Protocol, TypeVar
 
 from migrate.errors import LoginError
 from migrate.images.content import Content, content_of, created
-from migrate.images.failures import Failure, FailureClass, printable
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, Kind
 from migrate.images.registry import Found, RegistryError
+from migrate.images.streams import ImageStream, Kept, StreamCatalog, StreamTag
+from migrate.printable import printable
 from migrate.reference import Reference, Repository
 
 log = logging.getLogger(__name__)
@@ -46,28 +48,64 @@ class Lookups:
     Args:
         registry: gives the reader of a registry host.
         known: an image manifest that the state remembers by its digest, or None.
+        streams: the image streams of one registry, where its API tells of them: then tags need no question.
     """
 
-    def __init__(self, registry: Callable[[str], Reader], known: Callable[[str], ImageManifest | None]) -> None:
+    def __init__(
+        self,
+        registry: Callable[[str], Reader],
+        known: Callable[[str], ImageManifest | None],
+        streams: StreamCatalog | None = None,
+    ) -> None:
         self._registry = registry
         self._known = known
+        self._streams = streams
         self._manifests: dict[str, ImageManifest] = {}
         self._configs: dict[str, bytes] = {}
         self.read: dict[str, ImageManifest] = {}
 
     def repositories(self, registry: str, prefix: str) -> list[str]:
-        """The repositories of a project: its name, and all below it."""
+        """The repositories of a project: its image streams; or its name, and all below it."""
+        streams = self._streams.project(registry, prefix) if self._streams else None
+        if streams is not None:
+            return sorted(streams)
         return [name for name in self._registry(registry).catalog() if name == prefix or name.startswith(f"{prefix}/")]
 
     def tags(self, repository: Repository) -> list[str]:
-        """The tags of a repository, sorted."""
+        """The tags of a repository that name an image, sorted."""
+        stream = self.stream(repository)
+        if stream:
+            return sorted(tag.name for tag in stream.tags.values() if tag.kept is not Kept.NOWHERE)
         return sorted(set(self._registry(repository.registry).tags(repository.path)))
 
     def find(self, reference: Reference) -> Found | None:
         """What stands under a tag or digest now."""
+        tag = self.stream_tag(reference)
+        if tag and tag.digest:
+            return Found(tag.digest, "")
         return self._registry(reference.repository.registry).find_manifest(
             reference.repository.path, reference.identifier
         )
+
+    def stream(self, repository: Repository) -> ImageStream | None:
+        """The image stream of a repository; None where no API tells of it."""
+        return self._streams.stream(repository) if self._streams else None
+
+    def stream_tag(self, reference: Reference) -> StreamTag | None:
+        """What a tag of an image stream is; None where no API tells."""
+        return self._streams.tag(reference) if self._streams else None
+
+    def readable(self, reference: Reference) -> bool:
+        """Whether its registry gives the image of a digest; the registry is asked, whatever the API says.
+
+        Raises:
+            LoginError: its login cannot be had.
+        """
+        registry = self._registry(reference.repository.registry)
+        try:
+            return registry.find_manifest(reference.repository.path, reference.digest) is not None
+        except RegistryError:
+            return False
 
     def manifest(self, repository: Repository, digest: str) -> ImageManifest:
         """An image manifest by digest, from memory where it is known."""

@@ -35,6 +35,7 @@ class Copy:
         warnings: what is lost or changes.
         delivery: what is to stand at the target; None where that is not known.
         suspect: verify found it damaged at the target: what the target says that it has is to be read.
+        alias: the target tag that this one follows, as an image stream tag, where it is to be made so again.
     """
 
     source: Reference
@@ -48,6 +49,7 @@ class Copy:
     delivery: Delivery | None = field(default=None, repr=False)
     media_type: str = ""
     suspect: bool = False
+    alias: Reference | None = None
 
     @property
     def size(self) -> int:

@@ -34,7 +34,9 @@ class Scope:
         at_target: digests of blobs that the target registry was seen to have.
         project: only copies from or to this project (clashes with the others are seen all the same); empty for all.
         max_image_size: bytes that the target takes at most; 0 for no limit.
+        size_limits: the same for single target projects.
         image_streams: whether the target is OpenShift's registry, whose repositories are image streams.
+        aliases: whether image stream tags can be made at the target that follow others.
     """
 
     target: str
@@ -43,7 +45,13 @@ class Scope:
     at_target: frozenset[str] = frozenset()
     project: str = ""
     max_image_size: int = 0
+    size_limits: Mapping[str, int] = field(default_factory=dict)
     image_streams: bool = False
+    aliases: bool = False
+
+    def limit(self, project: str) -> int:
+        """Bytes that an image may have in a target project; 0 for no limit."""
+        return min((size for size in (self.max_image_size, self.size_limits.get(project, 0)) if size), default=0)
 
 
 def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, executor: Executor) -> Plan:
@@ -87,11 +95,15 @@ def resolve(
     sources = [copy.source for copy in wanted if copy.action is Action.COPY]
     found, failed = answers(executor, partial(_find_source, look), sources)
     named = [_with_digest(copy, found, failed) for copy in wanted]
+    elsewhere = {copy.target: copy for copy in named if _is_external(look, copy)}
+    located, _ = answers(executor, lambda target: _located(look, elsewhere[target]), elsewhere)
+    named = [located.get(copy.target, copy) for copy in named]
     manifests, unreadable = _read_manifests(named, look, executor)
     delivered = [_with_delivery(copy, manifests, unreadable, scope) for copy in named]
     losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is Method.SKOPEO}
     losses, _ = answers(executor, lambda target: _losses(look, losing[target]), losing)
-    return [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered], notes
+    complete = [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered]
+    return mark_aliases(complete, look, scope), notes
 
 
 def _projects(copy: Copy) -> set[str]:
@@ -123,6 +135,49 @@ def _with_digest(copy: Copy, found: Mapping[Reference, Found], failed: Mapping[R
     answer = found[copy.source]
     digest = copy.source.digest or answer.digest
     return replace(copy, source=copy.source.with_digest(digest), media_type=answer.media_type)
+
+
+def _is_external(look: Lookups, copy: Copy) -> bool:
+    tag = look.stream_tag(_asked(copy)) if copy.action is Action.COPY else None
+    return tag is not None and tag.upstream is not None
+
+
+def _asked(copy: Copy) -> Reference:
+    """The source tag as it was asked for."""
+    return replace(copy.source, digest="")
+
+
+def _located(look: Lookups, copy: Copy) -> Copy:
+    """An image that its stream only points at: read through the old registry while that gives it, else from there."""
+    tag = look.stream_tag(_asked(copy))
+    assert tag
+    assert tag.upstream
+    if look.readable(copy.source):
+        words = f"kept at {tag.upstream.repository}, and read through the old registry"
+        return replace(copy, warnings=(*copy.warnings, words))
+    words = f"kept at {tag.upstream.repository}, and read from there: the old registry does not give it"
+    return replace(copy, source=tag.upstream, warnings=(*copy.warnings, words))
+
+
+def mark_aliases(copies: Sequence[Copy], look: Lookups, scope: Scope) -> list[Copy]:
+    """Tags that follow another tag follow it at the target again, where that one goes there too."""
+    targets = {_asked(copy): copy.target for copy in copies if copy.source.tag}
+    return [_with_alias(copy, look, targets, scope) for copy in copies]
+
+
+def _with_alias(copy: Copy, look: Lookups, targets: Mapping[Reference, Reference], scope: Scope) -> Copy:
+    tag = look.stream_tag(_asked(copy)) if copy.action is Action.COPY else None
+    if tag is None or tag.follows is None:
+        return copy
+    project, stream, name = tag.follows
+    followed = Repository(copy.source.repository.registry, f"{project}/{stream}").tagged(name)
+    now = look.stream_tag(followed)
+    if now is not None and now.digest != tag.digest:
+        return copy  # something else was pushed over the alias: it is a tag of its own by now
+    if followed in targets and scope.aliases:
+        return replace(copy, alias=targets[followed])
+    why = "the target's API is not in reach" if followed in targets else f"{followed.short} is not moved"
+    return replace(copy, warnings=(*copy.warnings, f"it followed {followed.short}; here a tag of its own, for {why}"))
 
 
 def _read_manifests(
@@ -171,9 +226,10 @@ def _with_delivery(
         delivery = deliver(manifest, manifests, copy.options)
     except CannotDeliverError as error:
         return copy.refused(Failure(FailureClass.UNSUPPORTED, str(error)))
-    copy = replace(copy, delivery=delivery, warnings=_changes(manifest, delivery))
-    if scope.max_image_size and delivery.size > scope.max_image_size:
-        sizes = f"{format_size(delivery.size)}, and the target takes {format_size(scope.max_image_size)} at most"
+    copy = replace(copy, delivery=delivery, warnings=(*copy.warnings, *_changes(manifest, delivery)))
+    limit = scope.limit(copy.target.repository.project)
+    if limit and delivery.size > limit:
+        sizes = f"{format_size(delivery.size)}, and the target takes {format_size(limit)} at most"
         return copy.refused(Failure(FailureClass.TOO_LARGE, sizes))
     return copy
 
@@ -277,7 +333,10 @@ def mark_links(copies: Sequence[Copy]) -> list[Copy]:
     for copy in copies:
         top = copy.delivery.top if copy.delivery else None
         key = (copy.target.repository, top.digest if top else f"{copy.source.digest} {copy.options}")
-        if copy.action is Action.COPY and key in there:
+        if copy.action is Action.COPY and copy.alias:
+            reason = f"{copy.reason}; made again as an alias of {copy.alias.short}"
+            copy = replace(copy, action=Action.LINK, reason=reason)
+        elif copy.action is Action.COPY and key in there:
             copy = replace(
                 copy, action=Action.LINK, reason=f"{copy.reason}; one more tag of an image that is there or is copied"
             )

@@ -125,10 +125,13 @@ class Stop:
 
 
 def jobs_of(plan: Plan) -> list[Job]:
-    """The plan's copies as jobs, the largest first: a long one begun last would keep everybody waiting."""
+    """The plan's copies as jobs, the largest first: a long one begun last would keep everybody waiting.
+
+    Aliases are none: they are made when everything else is done.
+    """
     groups: dict[tuple[object, ...], list[Copy]] = defaultdict(list)
     for copy in plan.copies:
-        if copy.action in (Action.COPY, Action.LINK) and copy.delivery:
+        if copy.action in (Action.COPY, Action.LINK) and copy.delivery and not copy.alias:
             repositories = (copy.source.repository, copy.target.repository)
             groups[
                 *repositories, copy.source.digest, copy.options.format, copy.options.engine, copy.options.platforms

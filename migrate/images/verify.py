@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
@@ -12,6 +12,7 @@ from migrate.images.formats import Descriptor, ImageManifest
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Copy, Delivered
 from migrate.images.registry import Registry, RegistryError
+from migrate.images.streams import StreamCatalog
 from migrate.reference import Reference, Repository
 
 
@@ -174,3 +175,27 @@ def _different(source: Lookups, target: Lookups, copy: Copy, found: ImageManifes
     if wrong := wrong_format(copy, found.media_type):
         words.append(wrong)
     return words
+
+
+def in_streams(verified: Sequence[Verified], streams: StreamCatalog | None) -> list[Verified]:
+    """The same, with what the target's API says of each tag: pods pull what the image stream tag names.
+
+    Args:
+        verified: by the registry.
+        streams: the target's image streams; None where its API is not known.
+    """
+    return [_in_stream(item, streams) if streams else item for item in verified]
+
+
+def _in_stream(item: Verified, streams: StreamCatalog) -> Verified:
+    target = item.copy.target
+    if (
+        item.verdict is not Verdict.EQUAL
+        or streams.project(target.repository.registry, target.repository.project) is None
+    ):
+        return item
+    tag = streams.tag(replace(target, digest=""))
+    if tag is not None and tag.digest == item.target_digest:
+        return item
+    found = f"names {tag.digest or 'no image'}" if tag else "is not there"
+    return replace(item, verdict=Verdict.DIFFERENT, words=f"the registry has it, but its image stream tag {found}")

@@ -44,7 +44,7 @@ def perform(bench: Bench, job: Job) -> JobResult:
     try:
         sent, top = _bring(bench, job)
     except (CopyFailedError, RegistryError, LoginError) as error:
-        failure = _with_foreign_layers(job, _failure(error))
+        failure = _with_foreign_layers(job, _with_reason(bench, job, _failure(error)))
         if failure.kind is FailureClass.BLOB_UNKNOWN:
             bench.book.forget(job.target.path, job.blobs)
         return JobResult(
@@ -71,6 +71,14 @@ def _with_foreign_layers(job: Job, failure: Failure) -> Failure:
         return failure
     words = f"{failure.words} (the target may take no layers that are kept elsewhere, which this image has)"
     return replace(failure, kind=FailureClass.UNSUPPORTED, words=words)
+
+
+def _with_reason(bench: Bench, job: Job, failure: Failure) -> Failure:
+    """A bare "denied" of the registry means what the API has said of the image stream."""
+    reason = bench.why_denied.get(job.target.path)
+    if failure.kind is not FailureClass.DENIED or reason is None:
+        return failure
+    return replace(failure, words=f"{failure.words}; the image stream could not be made before: {reason}")
 
 
 def _with_move(bench: Bench, copy: Copy, failure: Failure) -> Failure:
@@ -268,7 +276,8 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
                 _put(bench, job, copy.target, top)
         _read_back(bench, copy.target, top)
     except (CopyFailedError, RegistryError, LoginError) as error:
-        return _result(job, copy, _with_foreign_layers(job, _failure(error)), started)
+        failure = _with_reason(bench, job, _failure(error))
+        return _result(job, copy, _with_foreign_layers(job, failure), started)
     log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
     note = _move(bench, copy)

@@ -1,0 +1,44 @@
+"""Image streams of the target while images are copied: made before the pushes, aliases after them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from migrate.cli.options import say
+from migrate.cli.session import Session
+from migrate.images.plan import Action, Plan
+from migrate.images.target_streams import aliases_of, make_alias, make_streams
+from migrate.images.transfer import Event, Finished, Job, JobResult, Started
+from migrate.reference import Reference
+
+
+def make_missing(session: Session, plan: Plan) -> dict[str, str]:
+    """Make the target's image streams where its API is in reach; why one could not be made, by repository path."""
+    cluster = session.cluster("target")
+    if cluster is None or not any(copy.action in (Action.COPY, Action.LINK) for copy in plan.copies):
+        return {}
+    look = session.lookups(lambda _: None)
+    refused = make_streams(cluster, plan, look.stream, session.manifest.file.image_streams.carry)
+    for path, words in refused.items():
+        say(f"note: image stream {path} could not be made (the push may make it): {words}")
+    return refused
+
+
+def make_aliases(session: Session, plan: Plan, number: int) -> Iterator[Event]:
+    """Tags that follow others, one after another, once what they follow is there; `number` is the first job's."""
+    cluster, look = session.cluster("target"), session.lookups(lambda _: None)
+    for copy in aliases_of(plan):
+        if session.stop.soon.is_set() or cluster is None or copy.delivery is None:
+            return
+        job = Job(number, copy.source.repository, copy.target.repository, copy.delivery, (copy,))
+        tag = look.stream_tag(replace(copy.source, digest=""))
+        yield Started(job)
+        made = make_alias(cluster, partial(_standing, session), copy, tag.policy if tag else "")
+        yield Finished(JobResult(job, (made,)))
+        number += 1
+
+
+def _standing(session: Session, target: Reference) -> str:
+    """The digest that stands under a tag of the target; empty for none."""
+    found = session.target.find_manifest(target.repository.path, target.tag)
+    return found.digest if found else ""
