@@ -6,6 +6,7 @@ may be sent twice, are repeated where waiting may help.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +36,8 @@ T = TypeVar("T")
 _PAGE = 500
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
+_SILENT_SECONDS = 30.0
+"""For so long nobody waits again for an API that did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,17 @@ class Problem(StrEnum):
 
 
 class ClusterError(Exception):
-    """The API did not do what was asked: `problem` is the class, `what` names the object, `words` are the server's."""
+    """The API did not do what was asked.
 
-    def __init__(self, what: str, problem: Problem, words: str) -> None:
+    `problem` is the class, `what` names the object, `words` are the server's; not `answered` where none came.
+    """
+
+    def __init__(self, what: str, problem: Problem, words: str, *, answered: bool = True) -> None:
         super().__init__(f"{what}: {words}")
         self.what = what
         self.problem = problem
         self.words = words
+        self.answered = answered
 
 
 def advice(problem: Problem, project: str, user: str = "") -> str:
@@ -115,6 +122,7 @@ class Cluster:
         self._access = access
         self._lock = threading.Lock()
         self._client: tuple[str, Client] | None = None
+        self._silent: tuple[float, ClusterError] | None = None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -224,8 +232,15 @@ class Cluster:
         def again(error: Exception) -> bool:
             return isinstance(error, ClusterError) and error.problem is Problem.UNREACHABLE
 
+        if self._silent and time.monotonic() - self._silent[0] < _SILENT_SECONDS:
+            raise self._silent[1]
         caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5.0)
-        return caller.on(again)(self._once, what, ask)
+        try:
+            return caller.on(again)(self._once, what, ask)
+        except ClusterError as error:
+            if error.problem is Problem.UNREACHABLE and not error.answered:
+                self._silent = (time.monotonic(), error)
+            raise
 
     def _once(self, what: str, ask: Callable[[Client], T]) -> T:
         """Ask; where the login is refused, again with a newer one."""
@@ -274,7 +289,8 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
         words = f"HTTP {error.response.status_code} {error.response.reason_phrase}"
         raise ClusterError(what, _class_of(error.response.status_code, words), words) from None
     except httpx2.HTTPError as error:
-        raise ClusterError(what, Problem.UNREACHABLE, printable(str(error)) or type(error).__name__) from None
+        words = printable(str(error)) or type(error).__name__
+        raise ClusterError(what, Problem.UNREACHABLE, words, answered=False) from None
     except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError):
         words = "what answered is no Kubernetes API (a login page, or a proxy's?)"
         raise ClusterError(what, Problem.INVALID, words) from None

@@ -12,7 +12,10 @@ from migrate.images.failures import MEANINGS
 from migrate.manifest.schema import manifest_schema
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("demo", "plan", "copy", "verify", "run", "status", "schema")
+COMMANDS = (
+    "demo", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify", "finish", "run",
+    "status", "schema",
+)  # fmt: skip
 
 _EXIT_CODES = """\
 ## Exit codes
@@ -20,7 +23,7 @@ _EXIT_CODES = """\
 | exit | meaning |
 |---|---|
 | 0 | all done, nothing left |
-| 1 | could not go on (registry out of reach, skopeo missing, the state held by another process, a full disk, a bug) |
+| 1 | could not go on (registry or API out of reach, no skopeo, the state held by another process, a full disk, a bug) |
 | 2 | wrong usage or wrong manifest; nothing was attempted |
 | 3 | finished, but something failed, conflicts, is refused or does not verify: see what is printed, mend, run again |
 | 4 | a login is missing, refused or expired |
@@ -31,7 +34,7 @@ _EXIT_CODES = """\
 
 def cli_reference() -> str:
     """docs/cli.md."""
-    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    commands = _commands(get_command(app))
     assert set(commands) == set(COMMANDS)
     parts = ["# The command line", "", "Made from the code; `make docs` writes it anew.", "", _EXIT_CODES]
     for name in COMMANDS:
@@ -40,6 +43,15 @@ def cli_reference() -> str:
         parts += [f"## rahti-migrate {name}", "", " ".join(words.split()), "", f"```sh\n{example.strip()}\n```", ""]
         parts += ["| | |", "|---|---|", *rows, ""] if rows else []
     return "\n".join(parts)
+
+
+def _commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    """All commands by what is typed, those of groups too."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        below = _commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else {f"{prefix}{name}": command}
+        found.update(below)
+    return found
 
 
 def _parameter(parameter: Any) -> str:

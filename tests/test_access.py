@@ -1,11 +1,13 @@
 """Who may pull, on a cluster that decides by its bindings, with skopeo as the witness."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from clusters import ADMIN_TOKEN, BOB_TOKEN, NEW_TOKEN, OLD_TOKEN, Clusters, two_clusters
+from registrylab.gateway import Request
 
 WEB = "my-app-2/web:1"
 VIEWER = "rahti-migrate-registry-viewer"
@@ -233,3 +235,73 @@ def test_access_by_server_and_token(both: Clusters) -> None:
     manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head)
     assert both.run("access", "apply", manifest, TOKEN=NEW_TOKEN).code == 0
     assert both.pulls(WEB)
+
+
+# --- finish, run ------------------------------------------------------------------------------------------------
+
+
+def test_finish_shows_and_writes_only_when_told(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    shown = both.run("finish", manifest)
+    assert shown.code == 0, shown.text
+    assert f"Nothing was written. To apply: rahti-migrate finish {manifest} --apply" in shown.out
+    assert both.ours() == {}
+    assert both.run("finish", manifest, "--format", "json").json["access"]["projects"][0]["project"] == "my-app-2"
+    done = both.run("finish", manifest, "--apply")
+    assert done.code == 0, done.text
+    assert both.pulls(WEB)
+    assert "deleted" in both.run("access", "revert", manifest).out
+
+
+def test_run_moves_the_images_and_ends_with_the_final_step(both: Clusters) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/shop", "1")
+    manifest = both.manifest("images: [my-app]\naccess: [{project: my-app-2, allow: [anonymous]}]\n")
+    shown = both.run("run", manifest)
+    assert shown.code == 0, shown.text
+    assert "1 tag verified: 1 equal" in shown.out
+    assert "can pull all 3 image streams of my-app-2" in shown.out
+    assert not both.pulls("my-app-2/shop:1")
+    done = both.run("run", manifest, "--apply", "--format", "json")
+    assert done.code == 0, done.text
+    assert [event["event"] for event in done.events][-1] == "summary"
+    assert both.pulls("my-app-2/shop:1")
+
+
+def test_what_is_no_longer_in_the_manifest_is_said(both: Clusters) -> None:
+    assert both.run("access", "apply", both.access("[{project: my-app-2, allow: [anonymous, 'user:bob']}]")).code == 0
+    manifest = both.access("[{project: my-app-2, allow: ['user:bob']}]")
+    plan = both.run("access", "plan", manifest)
+    assert f"no longer in the manifest: User system:anonymous in RoleBinding my-app-2/{VIEWER}" in plan.out
+    assert both.run("access", "revert", manifest, "--dry-run").code == 0
+    assert both.pulls(WEB)
+    assert both.run("access", "revert", manifest).code == 0
+    assert not both.pulls(WEB)
+
+
+def test_a_kill_between_writing_and_noting_it_is_taken_back_all_the_same(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    with sqlite3.connect(both.ends.folder / "state/m.db") as db:
+        db.execute("update grants set applied_at = null, after = (select after from grants)")
+        db.commit()
+    assert both.run("access", "revert", manifest).code == 0
+    assert both.ours() == {}
+    assert not both.pulls(WEB)
+
+
+def test_somebody_who_changes_the_binding_at_the_same_moment_is_not_overwritten(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    there = both.new.get("RoleBinding", "my-app-2", VIEWER)
+    assert there
+    waiting = [{**there, "kind": "RoleBinding", "subjects": [*there["subjects"], both.subject("User", "bob")]}]
+
+    def meanwhile(asked: Request) -> None:
+        if asked.method == "PATCH" and waiting:
+            both.new.apply(waiting.pop())
+
+    both.new.api.faults.append(meanwhile)
+    more = both.access("[{project: my-app-2, allow: [anonymous, authenticated]}]")
+    ran = both.run("access", "apply", more)
+    assert ran.code == 0, ran.text
+    assert {name for _, name in both.ours()[VIEWER]} == {"system:anonymous", "system:authenticated", "bob"}

@@ -1,7 +1,7 @@
 """`rahti-migrate access`: who may pull from the target projects; plan, apply, revert, verify."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from migrate.images.registry import Registry, RegistryError
 from migrate.lock import hold
 from migrate.manifest.model import Login as LoginEntry
 from migrate.report import access as show
-from migrate.state import State, open_state
+from migrate.state import NoStateError, State, open_state, read_state
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken back.")]
 
@@ -48,6 +48,7 @@ app = typer.Typer(
 
 def plan(
     manifest: ManifestArgument,
+    state: StateOption = None,
     project: ProjectOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
@@ -59,10 +60,11 @@ def plan(
     set_up_logging(verbose)
     with open_session(manifest, project) as session:
         plans = planned_access(session, open_ends(session))
+    left = _leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
-        json_document(show.access_plan_document(plans))
+        json_document(show.access_plan_document(plans, left))
     else:
-        result(show.access_plan_lines(plans))
+        result([*show.access_plan_lines(plans), *show.leftover_lines(left)])
         if any(each.changes for each in plans):
             result([f"To apply: rahti-migrate access apply {manifest}"])
     return access_exit_code(plans)
@@ -82,7 +84,7 @@ def apply(
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
     with open_access(manifest, state, project, "access apply") as run:
-        code = apply_access(run, as_json=as_json)
+        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
         run.state.end_run(code, {})
     return code
 
@@ -108,6 +110,7 @@ def revert(
 
 def verify(
     manifest: ManifestArgument,
+    state: StateOption = None,
     project: ProjectOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
@@ -122,10 +125,11 @@ def verify(
         plans = planned_access(session, ends)
         proofs, beyond = _proved(session, ends, plans)
     unread = {each.project: each.problem for each in plans if each.problem}
+    left = _leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
-        json_document(show.proofs_document(proofs, beyond, unread))
+        json_document(show.proofs_document(proofs, beyond, unread, left))
     else:
-        result(show.proof_lines(proofs, beyond, unread))
+        result([*show.proof_lines(proofs, beyond, unread), *show.leftover_lines(left)])
     if access_exit_code(plans) or not all(proof.holds for proof in proofs):
         return ExitCode.INCOMPLETE
     return ExitCode.OK
@@ -216,12 +220,31 @@ def planned_access(session: Session, ends: Ends) -> list[ProjectPlan]:
         raise UsageError(
             f"{session.manifest.path}: there is no `access` in this manifest", "add one; see docs/access.md"
         )
-    with questions() as executor:
-        plans = plan_access(ends, entries, session.project, executor)
+    plans = plans_of(session, ends)
     if not plans:
         known = ", ".join(sorted({entry.project for entry in entries}))
         raise UsageError(f"--project {session.project}: nothing is granted there", f"`access` has {known}")
     return plans
+
+
+def plans_of(session: Session, ends: Ends) -> list[ProjectPlan]:
+    """The same, where there may be none."""
+    with questions() as executor:
+        return plan_access(ends, session.manifest.file.access or [], session.project, executor)
+
+
+def _leftovers(path: Path, manifest: Path, plans: Sequence[ProjectPlan]) -> list[tuple[Applied, Subject]]:
+    """What earlier runs granted and the manifest no longer names: nothing takes it back by itself."""
+    wanted = {(each.project, p.binding, p.grant.subject) for each in plans for p in each.grants}
+    looked_at = {each.project for each in plans if not each.problem}
+    with suppress(NoStateError), read_state(path, manifest) as memory:
+        return [
+            (item, subject)
+            for item in memory.applied()
+            for subject in sorted(item.added)
+            if item.project in looked_at and (item.project, item.name, subject) not in wanted
+        ]
+    return []
 
 
 def access_exit_code(plans: Sequence[ProjectPlan]) -> int:
@@ -232,9 +255,15 @@ def access_exit_code(plans: Sequence[ProjectPlan]) -> int:
 # --- apply and revert -------------------------------------------------------------------------------------------
 
 
-def apply_access(run: AccessRun, *, as_json: bool) -> int:
-    """Write what is missing, project by project; one project's trouble does not stop the others."""
-    plans = planned_access(run.session, run.ends)
+def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool, last: str = "summary") -> int:
+    """Write what is missing, project by project; one project's trouble does not stop the others.
+
+    Args:
+        run: what writes.
+        plans: of each project.
+        as_json: print JSON lines.
+        last: what the last of them is called.
+    """
     failed, written = 0, 0
     for each in plans:
         for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
@@ -248,7 +277,11 @@ def apply_access(run: AccessRun, *, as_json: bool) -> int:
             written += event.error is None
             _say_written(run.ends, event, as_json=as_json)
     code = ExitCode.INCOMPLETE if failed or access_exit_code(plans) else ExitCode.OK
-    _say_applied(run, plans, written, code, as_json=as_json)
+    if as_json:
+        counts = {str(s): sum(g.standing is s for each in plans for g in each.grants) for s in Standing}
+        json_line({"event": last, "counts": counts, "written": written, "exitCode": int(code)})
+    else:
+        _say_applied(run, plans, written)
     return code
 
 
@@ -262,11 +295,7 @@ def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:
         result(show.written_lines(event.change, problem, way_out))
 
 
-def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, code: int, *, as_json: bool) -> None:
-    if as_json:
-        counts = {str(s): sum(g.standing is s for each in plans for g in each.grants) for s in Standing}
-        json_line({"event": "summary", "counts": counts, "written": written, "exitCode": int(code)})
-        return
+def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int) -> None:
     troubled = [each for each in plans if each.needs_attention]
     result(show.access_plan_lines(troubled)[:-1] if troubled else [])
     done = f"{written} written" if written else "nothing to write: every grant is there already"

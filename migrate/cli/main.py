@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrate import __version__
-from migrate.cli import access, copy, demo, plan, run, schema, status, verify
+from migrate.cli import access, copy, demo, finish, plan, run, schema, status, verify
 from migrate.cli.interrupt import stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
@@ -41,7 +41,7 @@ def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
     return run_and_exit
 
 
-for command in (demo.demo, plan.plan, copy.copy, verify.verify, run.run, status.status, schema.schema):
+for command in (demo.demo, plan.plan, copy.copy, verify.verify, run.run, finish.finish, status.status, schema.schema):
     app.command()(_exiting(command))
 for subcommand in (access.plan, access.apply, access.revert, access.verify):
     access.app.command()(_exiting(subcommand))

@@ -1,6 +1,8 @@
-"""`rahti-migrate run`: plan, copy and verify in one go."""
+"""`rahti-migrate run`: plan, copy, verify and the final step in one go."""
 
+from migrate.cli.access import AccessRun, open_ends
 from migrate.cli.copy import copy_images, open_run, outcome_document, say_outcome
+from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -11,12 +13,10 @@ from migrate.cli.options import (
     VerboseOption,
     json_line,
     result,
-    say,
     set_up_logging,
 )
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import ExitCode
-from migrate.manifest import Manifest
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
 
@@ -26,16 +26,19 @@ def run(
     state: StateOption = None,
     project: ProjectOption = "",
     jobs: JobsOption = 0,
+    apply: ApplyOption = False,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Plan, copy and verify in one go; run it again to go on.
+    """Plan, copy, verify, and show the final step (with --apply: do it), in one go; run it again to go on.
 
     Example: rahti-migrate run my-app.yaml
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
     with open_run(manifest, state, project, "run") as opened:
+        say_what_is_missing(opened.session)
+        ends = open_ends(opened.session) if opened.session.manifest.file.access else None
         outcome = copy_images(opened, jobs, as_json=as_json)
         if outcome.cut_short:
             say_outcome(opened, outcome, as_json=as_json)
@@ -43,23 +46,18 @@ def run(
             return outcome.exit_code
         found = verify_images(opened, deep=False)
         code = max(outcome.exit_code, verify_exit_code(found))
-        opened.ended(code, outcome.counts | verify_counts(found))
-        if as_json:
-            for item in verification_document(found)["tags"]:
-                json_line({"event": "verified", **item})
-            json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
-        else:
+        if not as_json:
             news = [copy for copy in found.refused if copy.target not in outcome.refused]
             result([*verify_lines(found, news), ""])
             say_outcome(opened, outcome, as_json=False)
             if outcome.exit_code == ExitCode.OK:
                 result(verify_hints(found, opened.command()))
-        _say_what_is_left(opened.session.manifest)
+        if ends:
+            access = AccessRun(opened.session, opened.state, ends)
+            code = max(code, finish_run(access, apply=apply, as_json=as_json))
+        opened.ended(code, outcome.counts | verify_counts(found))
+        if as_json:
+            for item in verification_document(found)["tags"]:
+                json_line({"event": "verified", **item})
+            json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
     return code
-
-
-def _say_what_is_left(manifest: Manifest) -> None:
-    """Stages that the manifest asks for and that this version does not have."""
-    asked = [name for name in ("access", "workloads") if getattr(manifest.file, name)]
-    if asked:
-        say(f"note: `{'` and `'.join(asked)}` of the manifest were checked, but this version moves images only")

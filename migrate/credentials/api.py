@@ -1,6 +1,7 @@
 """How the OpenShift API of one end is reached, and as whom: what the manifest says of it, or a kubeconfig context."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,16 @@ def api_of(entry: Api | None, login: LoginEntry | None, folder: Path) -> ApiAcce
         folder: the manifest's folder; file names are relative to it.
 
     Raises:
-        LoginError: the kubeconfig cannot be read, or has no such context.
+        LoginError: what `api` names is not there. (A login's context that names no server is no API.)
     """
     if entry and entry.server:
         return _named(entry, folder)
-    context = entry.kubeconfig_context if entry else login.kubeconfig_context if login else None
-    return _of_context(context) if context else None
+    if entry and entry.kubeconfig_context:
+        return _of_context(entry.kubeconfig_context)
+    if login and login.kubeconfig_context:
+        with suppress(LoginError):
+            return _of_context(login.kubeconfig_context)
+    return None
 
 
 def _of_context(context: str) -> ApiAccess:

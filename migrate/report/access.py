@@ -6,8 +6,8 @@ from typing import Any
 
 from migrate.access.plan import Change, PlannedGrant, ProjectPlan, Standing
 from migrate.access.prove import Proof
-from migrate.access.subjects import subjects_of
-from migrate.access.write import Undo
+from migrate.access.subjects import Subject, subjects_of
+from migrate.access.write import Applied, Undo
 from migrate.quantities import count
 from migrate.report.documents import VERSION
 
@@ -112,12 +112,32 @@ def proof_lines(proofs: Sequence[Proof], beyond: Mapping[str, Sequence[str]], un
     return [*lines, f"{count(len(proofs), 'grant')}: {held} hold{'s' if held == 1 else ''}{failed}"]
 
 
+def leftover_lines(left: Sequence[tuple[Applied, Subject]]) -> list[str]:
+    """What earlier runs granted and the manifest no longer names."""
+    return [
+        f"granted by an earlier run and no longer in the manifest: {subject} in RoleBinding {applied.project}/"
+        f"{applied.name} (`access revert` takes everything back; `access apply` then gives what is named)"
+        for applied, subject in left
+    ]
+
+
+def _leftover_documents(left: Sequence[tuple[Applied, Subject]]) -> list[dict[str, Any]]:
+    return [
+        {"project": applied.project, "binding": applied.name, "subject": subject.document} for applied, subject in left
+    ]
+
+
 # --- documents --------------------------------------------------------------------------------------------------
 
 
-def access_plan_document(plans: Sequence[ProjectPlan]) -> dict[str, Any]:
+def access_plan_document(plans: Sequence[ProjectPlan], left: Sequence[tuple[Applied, Subject]] = ()) -> dict[str, Any]:
     """What `access plan --format json` prints."""
-    return {"version": VERSION, "kind": "access-plan", "projects": [_project_document(plan) for plan in plans]}
+    return {
+        "version": VERSION,
+        "kind": "access-plan",
+        "projects": [_project_document(plan) for plan in plans],
+        "leftOver": _leftover_documents(left),
+    }
 
 
 def _project_document(plan: ProjectPlan) -> dict[str, Any]:
@@ -169,7 +189,10 @@ def undo_document(undo: Undo) -> dict[str, Any]:
 
 
 def proofs_document(
-    proofs: Sequence[Proof], beyond: Mapping[str, Sequence[str]], unread: Mapping[str, str]
+    proofs: Sequence[Proof],
+    beyond: Mapping[str, Sequence[str]],
+    unread: Mapping[str, str],
+    left: Sequence[tuple[Applied, Subject]],
 ) -> dict[str, Any]:
     """What `access verify --format json` prints."""
     return {
@@ -189,4 +212,5 @@ def proofs_document(
         ],
         "openBeyond": [{"project": project, "images": list(names)} for project, names in beyond.items() if names],
         "problems": [{"project": project, "words": words} for project, words in unread.items()],
+        "leftOver": _leftover_documents(left),
     }

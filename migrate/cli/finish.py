@@ -1,0 +1,93 @@
+"""`rahti-migrate finish`: the final step. Shows what it would do to the target cluster; with --apply does it."""
+
+from typing import Annotated
+
+import typer
+
+from migrate.cli.access import (
+    AccessRun,
+    access_exit_code,
+    apply_access,
+    open_access,
+    open_ends,
+    planned_access,
+    plans_of,
+)
+from migrate.cli.options import (
+    FormatOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_document,
+    json_line,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.session import Session, open_session
+from migrate.report import access as show
+from migrate.report.documents import VERSION
+
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
+
+
+def finish(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    apply: ApplyOption = False,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Show the final step, who may pull from the target projects; with --apply do it.
+
+    Example: rahti-migrate finish my-app.yaml --apply
+    """
+    set_up_logging(verbose)
+    as_json = output is OutputFormat.JSON
+    with open_session(manifest, project) as session:
+        has_access = bool(session.manifest.file.access)
+        say_what_is_missing(session)
+        if not apply or not has_access:
+            return show_finish(session, str(manifest), as_json=as_json)
+    with open_access(manifest, state, project, "finish") as run:
+        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
+        run.state.end_run(code, {})
+    return code
+
+
+def show_finish(session: Session, manifest: str, *, as_json: bool) -> int:
+    """What the final step would do."""
+    plans = planned_access(session, open_ends(session)) if session.manifest.file.access else []
+    if as_json:
+        document = show.access_plan_document(plans) if plans else None
+        json_document({"version": VERSION, "kind": "finish", "access": document, "workloads": None})
+    elif plans:
+        result(["Who may pull:", "", *show.access_plan_lines(plans)])
+        result([f"Nothing was written. To apply: rahti-migrate finish {manifest} --apply"])
+    else:
+        result(["nothing to finish: the manifest has no `access`"])
+    return access_exit_code(plans)
+
+
+def finish_run(run: AccessRun, *, apply: bool, as_json: bool) -> int:
+    """The final step of `run`."""
+    plans = plans_of(run.session, run.ends)
+    if apply and plans:
+        return apply_access(run, plans, as_json=as_json, last="access")
+    if as_json:
+        for project in show.access_plan_document(plans)["projects"]:
+            json_line({"event": "project", **project})
+    elif plans:
+        manifest = run.session.manifest.path
+        result(["", "Who may pull:", "", *show.access_plan_lines(plans)])
+        result([f"To apply: rahti-migrate finish {manifest} --apply"] if any(p.changes for p in plans) else [])
+    return access_exit_code(plans)
+
+
+def say_what_is_missing(session: Session) -> None:
+    """A stage that the manifest asks for and that this version does not have."""
+    if session.manifest.file.workloads:
+        say("note: `workloads` of the manifest was checked, but this version does not rewrite workloads yet")
