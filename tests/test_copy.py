@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+import pytest
 from conftest import Ends
 from registrylab.client import LabClient, missing_from, skopeo_copy
 from registrylab.images import (
@@ -171,6 +172,28 @@ def test_skopeo_engine_converts_and_says_what_it_drops(ends: Ends, source: LabCl
     again = ends.run("copy", manifest)
     assert "nothing to do" in again.out
     assert ends.run("verify", manifest).code == 0
+
+
+@pytest.mark.parametrize("command", ["copy", "run"])
+def test_what_changes_on_the_way_is_said_by_whoever_copies(ends: Ends, source: LabClient, command: str) -> None:
+    source.push("a/multi", many_platforms(), *(f"v{n}" for n in range(8)))
+    source.push("a/plain", small("plain"), "1")
+    manifest = ends.manifest("images: [a]")
+    ran = ends.run(command, manifest)
+    assert ran.code == 0, ran.text
+    assert "Changes on the way (8 tags; `rahti-migrate plan` lists them all):" in ran.err
+    assert ran.err.count("the list becomes a single image (linux/amd64); left out of the list: ") == 5
+    assert "... and 3 more" in ran.err
+    assert "Changes on the way" not in ends.run(command, manifest).text
+    other = ends.run(command, manifest, "--state", "other.db", "--format", "json")
+    assert other.events[-1]["changed"] == 0
+
+
+def test_how_many_tags_change_is_in_the_summary(ends: Ends, source: LabClient) -> None:
+    source.push("a/multi", many_platforms(), "1", "2")
+    source.push("a/plain", small("plain"), "1")
+    ran = ends.run("copy", ends.manifest("images: [a]"), "--format", "json")
+    assert ran.events[-1]["changed"] == 2
 
 
 def test_schema_1_arrives_as_oci(ends: Ends, source: LabClient, target: LabClient) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from registrylab.images import Image, make_image, make_layer
+from registrylab.images import Image, make_image, make_index, make_layer
 
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, parse_image_manifest
@@ -168,6 +168,24 @@ def test_what_was_put_here_follows_its_source_and_what_others_put_does_not(world
     assert actions(world.plan("images: [a]")) == {"a/b:1": "copy"}
     world.delivered.clear()
     assert actions(world.plan("images: [a]")) == {"a/b:1": "conflict"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", ("the list becomes a single image (linux/amd64)",)),
+        ("format: keep", ("the list becomes a single image (linux/amd64)",)),
+        ("platforms: all", ()),
+        ("platforms: all, format: keep", ()),
+    ],
+)
+def test_a_list_of_one_that_becomes_a_single_image_is_said(world: World, options: str, words: tuple[str, ...]) -> None:
+    only = image(0)
+    manifest = world.source.push("a/multi", "1", make_index({"linux/amd64": only}))
+    world.source.push("a/multi", only.digest, only)
+    plan = world.plan(f"images: [a]\ndefaults: {{{options}}}")
+    assert manifest.digest == plan.copies[0].source.digest
+    assert plan.copies[0].warnings == words
 
 
 @pytest.mark.parametrize(("policy", "action"), [("fail", "conflict"), ("skip", "skip"), ("overwrite", "copy")])

@@ -43,7 +43,7 @@ from migrate.lock import hold
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
 from migrate.report.documents import copy_document, plan_document, result_document
-from migrate.report.text import failure_lines, moved_lines, note_lines, plan_summary
+from migrate.report.text import change_lines, failure_lines, moved_lines, note_lines, plan_summary
 from migrate.state import State, check_is_no_other_file, open_state
 
 _OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
@@ -95,7 +95,8 @@ class Outcome:
     """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
 
     `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
-    `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses.
+    `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses; `changed` is
+    how many tags do not arrive as they are at the source.
     """
 
     counts: Counter[str]
@@ -107,6 +108,7 @@ class Outcome:
     moved: tuple[str, ...] = ()
     gone: bool = False
     refused: frozenset[Reference] = frozenset()
+    changed: int = 0
 
     @property
     def cut_short(self) -> bool:
@@ -163,7 +165,7 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     with questions() as executor:
         plan = planned(run.session, run.state, executor)
     run.state.record_plan(plan, run.session.project)
-    for line in (*note_lines(plan.notes), plan_summary(plan)):
+    for line in (*note_lines(plan.notes), *change_lines(plan), plan_summary(plan)):
         say(line)
     unmade = make_missing(run.session, plan)
     if as_json:
@@ -193,7 +195,18 @@ def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
     seconds = time.monotonic() - started
     stopped = run.session.stop.soon.is_set()
     refused = frozenset(c.target for c in plan.copies if c.action is Action.REFUSED)
-    return Outcome(counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), bool(gone), refused)
+    return Outcome(
+        counts,
+        sent,
+        seconds,
+        frozenset(failures),
+        stopped,
+        plan.kept,
+        tuple(moved),
+        bool(gone),
+        refused,
+        len(plan.changed),
+    )
 
 
 def _login_has_ended(session: Session) -> bool:
@@ -357,6 +370,7 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
     order = ("done", "skipped", "failed", "conflict", "refused", "left")
     return {
         "counts": {name: outcome.counts[name] for name in order},
+        "changed": outcome.changed,
         "bytes": outcome.sent,
         "seconds": round(outcome.seconds, 3),
         "exitCode": int(outcome.exit_code),

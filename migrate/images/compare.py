@@ -61,10 +61,9 @@ def target_differences(delivery: Delivery, source: Place, target: Place, found: 
     """
     if delivery.top is not None and delivery.top.digest == found.digest:
         return []
-    wants_index = delivery.whole_index or (delivery.top is not None and delivery.top.kind is Kind.INDEX)
-    if (found.kind is Kind.INDEX) != wants_index:
+    if (found.kind is Kind.INDEX) != delivery.is_index:
         return ["one is a plain image, the other a list of several"]
-    if not wants_index:
+    if not delivery.is_index:
         return _image_differences(delivery, delivery.parts[0].source, source, target, found)
     children = [child for child in found.children if child.platform or len(found.children) == 1]
     wanted, there = _platforms(delivery.parts), _platforms(children)

@@ -60,6 +60,11 @@ class Delivery:
     left_out: tuple[str, ...] = ()
 
     @property
+    def is_index(self) -> bool:
+        """Whether a list of images stands at the target, and no plain one."""
+        return self.whole_index or (self.top is not None and self.top.kind is Kind.INDEX)
+
+    @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Every blob of every part, each once."""
         return tuple({blob.digest: blob for part in self.parts for blob in part.source.blobs}.values())

@@ -99,6 +99,11 @@ class Plan:
         return sum(copy.action is Action.COPY and copy.size == 0 for copy in self.copies)
 
     @property
+    def changed(self) -> list[Copy]:
+        """What does not arrive as it is at the source, of all that is copied or linked."""
+        return [copy for copy in self.moving if copy.warnings]
+
+    @property
     def kept(self) -> int:
         """How many target tags are left as they are although they hold something else."""
         return sum(copy.action is Action.SKIP and copy.failure is not None for copy in self.copies)

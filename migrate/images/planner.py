@@ -236,15 +236,25 @@ def _with_delivery(
 
 def _changes(manifest: ImageManifest, delivery: Delivery) -> tuple[str, ...]:
     """What of an image does not arrive, as far as its manifests tell."""
-    found = [f"left out of the list: {', '.join(delivery.left_out)}"] if delivery.left_out else []
+    found = []
+    if manifest.kind is Kind.INDEX and not delivery.is_index:
+        found.append(f"the list becomes a single image{_platform_of(manifest, delivery)}")
+    if delivery.left_out:
+        found.append(f"left out of the list: {', '.join(delivery.left_out)}")
     pairs = [(part.source, part.target) for part in delivery.parts if delivery.method is Method.CARRY]
-    if delivery.top is not None and delivery.top.kind is Kind.INDEX:
+    if delivery.is_index and delivery.top is not None:
         pairs.append((manifest, delivery.top))
     if any(_annotated(before) and not _annotated(after) for before, after in pairs):
         found.append("Docker's format has no place for annotations: they are left out")
     if any(layer.is_foreign for part in delivery.parts for layer in part.source.layers):
         found.append("some layers are kept elsewhere by their makers (foreign layers): only their addresses are copied")
     return tuple(found)
+
+
+def _platform_of(index: ImageManifest, delivery: Delivery) -> str:
+    taken = delivery.parts[0].source.digest
+    platform = next((child.platform for child in index.children if child.digest == taken), "")
+    return f" ({platform})" if platform else ""
 
 
 def _annotated(manifest: ImageManifest) -> bool:

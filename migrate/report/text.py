@@ -11,6 +11,7 @@ from migrate.quantities import count, format_size
 
 LONG_PLAN = 40
 _MANY = 20
+_FEW = 5
 _AT_TARGET = ("done", "skipped")
 _TROUBLES = ("failed", "conflict", "refused")
 
@@ -29,10 +30,25 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
     if warned:
         yield ""
         yield "Changes on the way:"
-        yield from _shortened([f"  {copy.target.short}: {'; '.join(copy.warnings)}" for copy in warned])
+        yield from _shortened([_change(copy) for copy in warned])
     yield from note_lines(plan.notes)
     yield ""
     yield plan_summary(plan)
+
+
+def change_lines(plan: Plan) -> Iterator[str]:
+    """How many tags change on the way, and the first of them."""
+    changed = plan.changed
+    if changed:
+        tags = count(len(changed), "tag")
+        yield f"Changes on the way ({tags}; `rahti-migrate plan` lists them all):"
+        yield from (_change(copy) for copy in changed[:_FEW])
+    if len(changed) > _FEW:
+        yield f"  ... and {len(changed) - _FEW} more"
+
+
+def _change(copy: Copy) -> str:
+    return f"  {copy.target.short}: {'; '.join(copy.warnings)}"
 
 
 def note_lines(notes: Sequence[str]) -> Iterator[str]:
