@@ -5,6 +5,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from conftest import Ends
 from processes import skopeos
 from registrylab.client import LabClient, missing_from
+from registrylab.gateway import Answer, Forward, Request, gateway
 from registrylab.images import Image, make_image, make_index, make_layer
 from registrylab.proxy import slow_link
 
@@ -114,7 +116,7 @@ def test_one_signal_lets_running_copies_end(ends: Ends, source: LabClient, targe
         assert "Traceback" not in err
         assert "2 done" in out
         assert "4 left to do" in out
-        assert f"rahti-migrate copy {manifest}" in out
+        assert f"To go on: rahti-migrate copy {manifest} --jobs 2" in out
         assert len(target.images()) == 2
         link.rate = 0
         assert ends.run("copy", manifest).code == 0
@@ -154,6 +156,33 @@ def test_interrupted_while_planning_it_says_so(ends: Ends, source: LabClient) ->
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "run again to go on" in err
+
+
+def test_an_interrupted_verify_keeps_what_it_found_and_says_how_to_go_on(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", make_image([make_layer("one", 2_000)]), *(f"v{n:03}" for n in range(130)))
+    asked, over = threading.Event(), threading.Event()
+
+    def handle(request: Request, forward: Forward) -> Answer:
+        if request.phase == "manifest" and request.path.endswith("v129"):
+            asked.set()
+            over.wait(30)
+        return forward(request)
+
+    with gateway(ends.target.host, handle) as near:
+        manifest = ends.through(ends.manifest("images: [a/b]"), target=near.host)
+        process = ends.start("verify", manifest, "--deep", "--project", "a", "--state", "s.db")
+        assert asked.wait(30)
+        time.sleep(0.5)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        over.set()
+    assert process.returncode == 130, err
+    assert f"run again to go on: rahti-migrate verify {manifest} --state s.db --project a --deep\n" in err
+    with sqlite3.connect(ends.folder / "s.db") as db:
+        assert db.execute("select verdict, count(*) from copies group by verdict").fetchall() == [("missing", 100)]
+        assert db.execute("select exit_code from runs").fetchall() == [(130,)]
+    seen = ends.run("status", manifest, "--state", "s.db")
+    assert "with exit code 130" in seen.out
 
 
 def test_kill_9_of_the_program_alone_takes_its_skopeos_along(ends: Ends, source: LabClient) -> None:

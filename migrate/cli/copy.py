@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from migrate.cli.interrupt import stoppable
+from migrate.cli.interrupt import StoppedError, stoppable
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -63,7 +63,7 @@ def copy(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_run(manifest, state, project, "copy") as run:
+    with open_run(manifest, state, project, "copy", jobs_given(jobs)) as run:
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
@@ -72,18 +72,23 @@ def copy(
 
 @dataclass
 class Run:
-    """A command that writes: a session, its state, a private folder for authfiles, and the options it was given."""
+    """A command that writes: a session, its state, a private folder for authfiles, and the options it was given.
+
+    `options` are those that every such command has, `own` those of this one.
+    """
 
     session: Session
     state: State
     private: Path
     options: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
     program: skopeo.Skopeo | None = None
     name: str = "copy"
 
     def command(self, name: str = "") -> str:
         """What to type for this or another command on the same manifest, with the options that were given here."""
-        return shlex.join(["rahti-migrate", name or self.name, str(self.session.manifest.path), *self.options])
+        own = self.own if name in ("", self.name) else ()
+        return shlex.join(["rahti-migrate", name or self.name, str(self.session.manifest.path), *self.options, *own])
 
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
@@ -128,8 +133,15 @@ class Outcome:
         return ExitCode.INCOMPLETE if troubles else ExitCode.OK
 
 
+def jobs_given(jobs: int) -> tuple[str, ...]:
+    """`--jobs` as it is typed again; nothing where it was not said."""
+    return ("--jobs", str(jobs)) if jobs else ()
+
+
 @contextmanager
-def open_run(manifest: Path, state: Path | None, project: str, command: str) -> Iterator[Run]:
+def open_run(
+    manifest: Path, state: Path | None, project: str, command: str, own: tuple[str, ...] = ()
+) -> Iterator[Run]:
     """Open everything a writing command needs, in the order that tells the user most when something is missing."""
     with open_session(manifest, project) as session:
         session.requests()
@@ -141,20 +153,23 @@ def open_run(manifest: Path, state: Path | None, project: str, command: str) -> 
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
             options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]
-            with _recorded(opened):
+            run = Run(session, opened, private, tuple(options), own, program, command)
+            with _recorded(run):
                 session.check_ends()
-                yield Run(session, opened, private, tuple(options), program, command)
+                yield run
 
 
 @contextmanager
-def _recorded(state: State) -> Iterator[None]:
+def _recorded(run: Run) -> Iterator[None]:
     """An error, or a signal, is an end that is kept too."""
     try:
         yield
     except BaseException as error:
+        if isinstance(error, StoppedError):
+            error.again = run.command()
         failed = error.exit_code if isinstance(error, MigrateError) else ExitCode.FAILED
         with suppress(StateError):
-            state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
+            run.state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
         raise
 
 

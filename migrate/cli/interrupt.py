@@ -11,6 +11,15 @@ from migrate.errors import ExitCode
 from migrate.images.transfer import Stop
 
 
+class StoppedError(BaseException):
+    """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure.
+
+    `again` is the command that goes on, where it is known.
+    """
+
+    again = ""
+
+
 def stop_signals() -> list[signal.Signals]:
     """The signals that ask to stop; not those that somebody told to be ignored (nohup)."""
     wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -13,7 +13,7 @@ import typer
 
 from migrate import __version__
 from migrate.cli import access, copy, demo, finish, plan, run, schema, status, verify
-from migrate.cli.interrupt import stop_signals
+from migrate.cli.interrupt import StoppedError, stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
 from migrate.manifest import ManifestError
@@ -85,14 +85,10 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-class _StoppedError(BaseException):
-    """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure."""
-
-
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
-    raise _StoppedError
+    raise StoppedError
 
 
 def _exit_code() -> int:
@@ -100,8 +96,8 @@ def _exit_code() -> int:
         app()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
-    except _StoppedError:
-        say("stopped; the state is good: run again to go on")
+    except StoppedError as stopped:
+        say(f"stopped; the state is good: run again to go on{stopped.again and f': {stopped.again}'}")
         return ExitCode.INTERRUPTED
     except ManifestError as error:
         say(str(error))

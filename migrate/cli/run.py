@@ -1,7 +1,7 @@
 """`rahti-migrate run`: plan, copy, verify and the final step in one go."""
 
 from migrate.cli.access import AccessRun, open_ends
-from migrate.cli.copy import copy_images, open_run, outcome_document, say_outcome
+from migrate.cli.copy import copy_images, jobs_given, open_run, outcome_document, say_outcome
 from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
@@ -36,7 +36,7 @@ def run(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_run(manifest, state, project, "run") as opened:
+    with open_run(manifest, state, project, "run", jobs_given(jobs)) as opened:
         say_what_is_missing(opened.session)
         ends = open_ends(opened.session) if opened.session.manifest.file.access else None
         outcome = copy_images(opened, jobs, as_json=as_json)

@@ -1,11 +1,13 @@
 """`rahti-migrate verify`: read the target again and compare content with the source."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from migrate.cli.copy import Run, open_run
+from migrate.cli.interrupt import StoppedError
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -23,7 +25,7 @@ from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action
 from migrate.images.planner import resolve
-from migrate.images.verify import FINE, Verification, in_streams
+from migrate.images.verify import FINE, Verification, Verified, in_streams
 from migrate.images.verify import verify as verify_copies
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
@@ -44,7 +46,7 @@ def verify(
     Example: rahti-migrate verify my-app.yaml --deep
     """
     set_up_logging(verbose)
-    with open_run(manifest, state, project, "verify") as run:
+    with open_run(manifest, state, project, "verify", ("--deep",) if deep else ()) as run:
         found = verify_images(run, deep=deep)
         code = verify_exit_code(found)
         run.ended(code, verify_counts(found))
@@ -64,11 +66,23 @@ def verify_images(run: Run, *, deep: bool) -> Verification:
         refused = tuple(copy for copy in wanted if copy.action is Action.REFUSED)
         readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
         ours = run.state.delivered()
-        compared = list(verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep))
-        verified = tuple(in_streams(compared, run.session.target_streams()))
+        verifying = verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep)
+        verified = _until_stopped(run, in_streams(verifying, run.session.target_streams()), deep=deep)
     run.session.check_reach()
     run.state.record_verified(verified, refused, deep=deep)
-    return Verification(verified, refused)
+    return Verification(tuple(verified), refused)
+
+
+def _until_stopped(run: Run, verifying: Iterator[Verified], *, deep: bool) -> list[Verified]:
+    """All verdicts; where a signal stops it, those reached so far are kept."""
+    verified: list[Verified] = []
+    try:
+        for item in verifying:
+            verified.append(item)  # noqa: PERF402 - what was reached counts
+    except StoppedError:
+        run.state.record_verified(verified, deep=deep)
+        raise
+    return verified
 
 
 def verify_counts(found: Verification) -> Counter[str]:

@@ -1,6 +1,6 @@
 """Does the target hold what the source holds? Reads both afresh; remembers nothing and writes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -58,6 +58,8 @@ class Verification:
 
 
 BlobKey = tuple[Repository, Descriptor]
+_AT_A_TIME = 100
+"""Tags; what was found of them is known before the next are looked at, and kept where somebody stops it."""
 
 
 def verify(
@@ -70,7 +72,7 @@ def verify(
     *,
     deep: bool,
 ) -> Iterator[Verified]:
-    """Compare every wanted tag with what the target gives back.
+    """Compare every wanted tag with what the target gives back, some at a time.
 
     Args:
         wanted: resolved against the source (planner.resolve), none of them refused.
@@ -81,12 +83,28 @@ def verify(
         delivered: what earlier runs put under target tags, by `str(target)`: whose they are, never what they hold.
         deep: read every blob and check its digest, instead of asking for its size only.
     """
-    found, failed = answers(executor, partial(_found, blobs), [copy.target for copy in wanted])
-    keys = {key for there in found.values() for key in _blobs(there)}
-    broken, unread = answers(executor, lambda key: _blob_problem(blobs, key, deep=deep), keys)
-    problems = {**broken, **{key: str(failure) for key, failure in unread.items()}}
-    compared = {copy.target: copy for copy in wanted if copy.target in found and found[copy.target].manifests}
+    look = partial(_blob_problem, blobs, deep=deep)
     differ = partial(_different, source, target)
+    problems: dict[BlobKey, str] = {}
+    for first in range(0, len(wanted), _AT_A_TIME):
+        yield from _verify_some(wanted[first : first + _AT_A_TIME], blobs, executor, delivered, look, differ, problems)
+
+
+def _verify_some(
+    wanted: Sequence[Copy],
+    blobs: Registry,
+    executor: Executor,
+    delivered: Mapping[str, Delivered],
+    look: Callable[[BlobKey], str],
+    differ: Callable[[Copy, ImageManifest], list[str]],
+    problems: dict[BlobKey, str],
+) -> Iterator[Verified]:
+    """Compare some tags; `problems` of blobs are looked for once, and added."""
+    found, failed = answers(executor, partial(_found, blobs), [copy.target for copy in wanted])
+    keys = {key for there in found.values() for key in _blobs(there)} - problems.keys()
+    broken, unread = answers(executor, look, keys)
+    problems |= {**broken, **{key: str(failure) for key, failure in unread.items()}}
+    compared = {copy.target: copy for copy in wanted if copy.target in found and found[copy.target].manifests}
     different, incomparable = answers(executor, lambda tag: differ(compared[tag], found[tag].manifests[0]), compared)
     for copy in wanted:
         if copy.target in failed or copy.target in incomparable:
@@ -177,14 +195,14 @@ def _different(source: Lookups, target: Lookups, copy: Copy, found: ImageManifes
     return words
 
 
-def in_streams(verified: Sequence[Verified], streams: StreamCatalog | None) -> list[Verified]:
+def in_streams(verified: Iterable[Verified], streams: StreamCatalog | None) -> Iterator[Verified]:
     """The same, with what the target's API says of each tag: pods pull what the image stream tag names.
 
     Args:
         verified: by the registry.
         streams: the target's image streams; None where its API is not known.
     """
-    return [_in_stream(item, streams) if streams else item for item in verified]
+    return (_in_stream(item, streams) if streams else item for item in verified)
 
 
 def _in_stream(item: Verified, streams: StreamCatalog) -> Verified:
