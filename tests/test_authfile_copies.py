@@ -162,6 +162,38 @@ def test_a_registry_with_passwords_that_has_logins_for_some_repositories_only(
     assert none in refusal(manifest(ends, host, "a/b", "y/b:1"))
 
 
+def test_a_refused_login_is_named_by_its_entry_and_user(ends: Ends) -> None:
+    host = ends.source.host
+    podman(ends, auths={f"{host}/a": auth(USER, PASSWORD), f"{host}/z/b": auth("bob", BOB)})
+    with open_session(manifest(ends, host, "a/b", "z/b")) as session, pytest.raises(LoginError) as caught:
+        session.check_ends()
+    assert f"entry {host}/z/b, user bob" in caught.value.advice
+    assert not told(str(caught.value))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_where_a_login_was_looked_for_is_said(ends: Ends, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    if named:
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", "/nowhere/auth.json")
+    said = refusal(manifest(ends, ends.source.host, "a/b"))
+    if named:
+        assert said.endswith("podman and docker: /nowhere/auth.json (which REGISTRY_AUTH_FILE names)")
+    else:
+        home = ends.folder / "home"
+        assert f"podman and docker: {home}/containers/auth.json, {home}/.config/containers/auth.json, " in said
+        assert said.endswith(f"{home}/.docker/config.json, {home}/.dockercfg")
+
+
+def test_a_project_is_listed_with_a_login_for_the_whole_registry_only(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", make_image([make_layer("one", 20_000)]), "1")
+    podman(ends, auths={f"{ends.source.host}/a": auth(USER, PASSWORD)})
+    ran = run(ends, "copy", manifest(ends, ends.source.host, "a"))
+    assert ran.code == 4
+    assert "listing needs a login for the whole registry, and there are only some for parts of it" in ran.text
+    assert "list them in the manifest: a/<image stream>" in ran.text
+    assert "does not accept the login" not in ran.text
+
+
 def test_a_copy_with_an_identity_token(ends: Ends, target: LabClient, tokens: TokenServer, tmp_path: Path) -> None:
     tokens.refresh_tokens[REFRESH] = "ann"
     helper(ends, "<token>")

@@ -107,6 +107,7 @@ def test_a_missing_login_is_told_from_one_without_the_right(ends: Ends, tokens: 
         forbidden = ends.run("plan", write(ends, plain(lab, ANN), plain(ends.target)), ANN="s3cret-Token")
     assert without.code == 4
     assert "no login was found in the auth files of podman and docker; without one: HTTP 401" in without.out
+    assert "the registry does not accept" not in without.out.replace("or the registry does not accept it", "")
     assert forbidden.code == 3
     assert "the login is good, but it has no right here" in forbidden.out
 

@@ -218,12 +218,13 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
     end = f"the {name} registry {registry.host}{f' ({scope})' if scope else ''}"
     if failure.kind is not FailureClass.LOGIN:
         return MigrateError(f"{end}: {failure}", failure.advice)
-    origin = registry.login.origin
     if registry.login.credential(scope) is None:
         advice = f"podman login {registry.host}, or say `{name}.login` in the manifest"
-        return LoginError(f"{end} wants a login, and none was found in {origin}", advice)
-    advice = f"the login comes from {origin}; log in again or mend `{name}.login`, then run again"
-    return LoginError(f"{end}: {failure}", advice)
+        places = f": {registry.login.places}" if registry.login.places else ""
+        return LoginError(f"{end} wants a login, and none was found in {registry.login.origin}{places}", advice)
+    login = registry.login.name(registry.host, scope)
+    advice = f"the login comes from {login}; log in again or mend `{name}.login`, then run again"
+    return LoginError(f"{end}: the registry does not accept the login: {failure.words}", advice)
 
 
 @contextmanager

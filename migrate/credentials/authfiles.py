@@ -38,6 +38,12 @@ def default_keyring(registry: str) -> Keyring:
     return Keyring([drawer for file in files for drawer in _drawers(file, registry)])
 
 
+def default_places() -> str:
+    """The files where `default_keyring` looks, in words."""
+    files = ", ".join(str(path) for path in _default_authfiles())
+    return f"{files} (which REGISTRY_AUTH_FILE names)" if os.environ.get("REGISTRY_AUTH_FILE") else files
+
+
 def named_keyring(path: Path, registry: str) -> Keyring:
     """The logins for a registry in a file that the manifest names: a repository without one is an error."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from migrate.errors import LoginError
 
+TOKEN_USER = "unused"  # noqa: S105 - OpenShift ignores the user name beside a token; this is the one CSC's guide uses
 _FRESH_SECONDS = 5.0
 
 
@@ -61,6 +62,11 @@ class Keyring:
         """The most particular scope that has a repository in it: all repositories of a scope have one login."""
         return next((scope for scope in _upwards(repository) if scope in self._scopes), "")
 
+    @property
+    def is_of_parts(self) -> bool:
+        """Whether there are logins, and none for the whole registry."""
+        return bool(self._scopes) and "" not in self._scopes
+
     def scopes(self, repository: str) -> set[str]:
         """The scopes that a repository is in, or that are below it (then it is a project); the empty one if none."""
         below = {scope for scope in self._scopes if scope.startswith(f"{repository}/")}
@@ -81,6 +87,7 @@ class Login:
         read: gives the credential, or None for anonymous; or several of them, in a keyring.
         fresh: seconds for which an answer of `read` is good.
         scoped: whether some repositories may have a login of their own.
+        places: where exactly was looked, for who wonders that nothing was found.
     """
 
     def __init__(
@@ -90,8 +97,10 @@ class Login:
         fresh: float = _FRESH_SECONDS,
         *,
         scoped: bool = False,
+        places: str = "",
     ) -> None:
         self.origin = origin
+        self.places = places
         self._read = read
         self._fresh = fresh
         self._scoped = scoped
@@ -116,6 +125,21 @@ class Login:
             if self._known and self._known[1].credential(repository) is refused:
                 self._known = None
             return self._keyring().credential(repository)
+
+    def name(self, host: str, scope: str) -> str:
+        """A login in words, without its secret: where it comes from, its entry in an auth file, the user."""
+        with self._lock:
+            found = self._keyring().credential(scope)
+        entry = f", entry {host}{'/' if scope else ''}{scope}" if self._scoped else ""
+        named = found is not None and found.username not in ("", TOKEN_USER) and not found.identity_token
+        user = f", user {found.username}" if found and named else ""
+        return f"{self.origin}{entry}{user}"
+
+    @property
+    def is_of_parts(self) -> bool:
+        """Whether there are logins, and none for the whole registry."""
+        with self._lock:
+            return self._scoped and self._keyring().is_of_parts
 
     def scope(self, repository: str) -> str:
         """What has the same login as this repository: it, a path above it, or (empty) the whole registry."""

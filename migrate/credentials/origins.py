@@ -3,13 +3,13 @@
 import shlex
 from pathlib import Path
 
-from migrate.credentials.authfiles import default_keyring, named_keyring
+from migrate.credentials.authfiles import default_keyring, default_places, named_keyring
 from migrate.credentials.kubeconfig import kubeconfig_token
-from migrate.credentials.login import Credential, Login
+from migrate.credentials.login import TOKEN_USER, Credential, Login
 from migrate.credentials.tokens import from_command, from_environment, from_file
 from migrate.manifest.model import Login as LoginEntry
 
-TOKEN_USER = "unused"  # noqa: S105 - OpenShift ignores the user name beside a token; this is the one CSC's guide uses
+__all__ = ["TOKEN_USER", "login_of"]
 
 
 def login_of(entry: LoginEntry | None, registry: str, folder: Path) -> Login:
@@ -21,7 +21,8 @@ def login_of(entry: LoginEntry | None, registry: str, folder: Path) -> Login:
         folder: the manifest's folder; file names are relative to it.
     """
     if entry is None:
-        return Login("the auth files of podman and docker", lambda: default_keyring(registry), scoped=True)
+        origin = "the auth files of podman and docker"
+        return Login(origin, lambda: default_keyring(registry), scoped=True, places=default_places())
     user = entry.username or TOKEN_USER
     if entry.kubeconfig_context:
         context = entry.kubeconfig_context

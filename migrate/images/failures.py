@@ -47,7 +47,7 @@ class Meaning:
 
 MEANINGS: dict[FailureClass, Meaning] = {
     FailureClass.LOGIN: Meaning(
-        "the registry does not accept the login",
+        "a login is missing, or the registry does not accept it",
         "log in again (oc login), check `login` in the manifest, run again",
         False,
     ),

@@ -250,9 +250,17 @@ class Transport:
 
     def _refusal(self, repository: str, failure: Failure) -> Failure:
         kind = self.authorization.class_of_refusal(repository)
-        missing = kind is FailureClass.LOGIN and self.login.credential(repository) is None
-        words = f"no login was found in {self.login.origin}; without one: {failure.words}"
-        return replace(failure, kind=kind, words=words if missing else failure.words)
+        if kind is not FailureClass.LOGIN:
+            return replace(failure, kind=kind)
+        return replace(failure, kind=kind, words=f"{self._login_words(repository)}: {failure.words}")
+
+    def _login_words(self, repository: str) -> str:
+        """What is wrong with a login: it was refused, or there is none."""
+        if self.login.credential(repository) is not None:
+            return f"the login from {self.login.origin} is not accepted"
+        if not repository and self.login.is_of_parts:
+            return "listing needs a login for the whole registry, and there are only some for parts of it"
+        return f"no login was found in {self.login.origin}; without one"
 
     def read(self, answer: httpx.Response, what: str, limit: int) -> httpx.Response:
         """Read an answer whole."""
