@@ -175,8 +175,13 @@ def check_is_no_other_file(path: Path) -> None:
 
 
 @contextmanager
-def open_state(path: Path, manifest: Path) -> Iterator["State"]:
+def open_state(path: Path, manifest: Path, target: str = "") -> Iterator["State"]:
     """Open a state for writing, making it where it is not there. The caller holds its lock.
+
+    Args:
+        path: the state.
+        manifest: whose state it is to be.
+        target: the manifest's target registry; by it a manifest that was moved is known again.
 
     Raises:
         StateError: it cannot be opened, is damaged, or was made by a newer version.
@@ -190,15 +195,20 @@ def open_state(path: Path, manifest: Path) -> Iterator["State"]:
             db.enable_wal()
             db.execute("pragma synchronous = normal")
             _migrations.apply(db)
-            _claim(db, path, manifest)
-            yield State(db, path)
+            moved_from = _claim(db, path, manifest, target)
+            yield State(db, path, moved_from)
         finally:
             connection.close()
 
 
 @contextmanager
-def read_state(path: Path, manifest: Path) -> Iterator["State"]:
+def read_state(path: Path, manifest: Path, target: str | None = "") -> Iterator["State"]:
     """Open a state for reading, also while another process writes it.
+
+    Args:
+        path: the state.
+        manifest: whose state it is to be.
+        target: as for `open_state`; None where any will do.
 
     Raises:
         NoStateError: there is none.
@@ -214,7 +224,7 @@ def read_state(path: Path, manifest: Path) -> Iterator["State"]:
             _check_version(db, path)
             if not db.table("about").exists():
                 raise NoStateError(path)
-            _check_owner(db, path, manifest)
+            _check_owner(db, path, manifest, target)
             yield State(db, path)
         finally:
             connection.close()
@@ -237,23 +247,38 @@ def _check_version(db: sqlite_utils.Database, path: Path) -> None:
         raise StateError(f"{path}: a database, but not a state of rahti-migrate", "name another file with --state")
 
 
-def _claim(db: sqlite_utils.Database, path: Path, manifest: Path) -> None:
-    """A new state gets its manifest; an old one must have it."""
+def _claim(db: sqlite_utils.Database, path: Path, manifest: Path, target: str) -> str:
+    """A new state gets its manifest; an old one must have it. Where that was moved, its path of before."""
     if not db.table("about").count:
         rows = {"manifest": str(manifest.resolve()), "made_at": now(), "made_by": f"rahti-migrate {__version__}"}
         db.table("about").insert_all({"key": key, "value": value} for key, value in rows.items())
-    _check_owner(db, path, manifest)
+    owner = _check_owner(db, path, manifest, target)
+    if owner == str(manifest.resolve()):
+        return ""
+    db.table("about").update("manifest", {"value": str(manifest.resolve())})
+    return owner
 
 
-def _check_owner(db: sqlite_utils.Database, path: Path, manifest: Path) -> None:
-    """A state remembers its manifest: another one's results in it would be lies."""
+def _check_owner(db: sqlite_utils.Database, path: Path, manifest: Path, target: str | None) -> str:
+    """A state remembers its manifest: another one's results in it would be lies. The path that it remembers."""
     row = db.execute("select value from about where key = 'manifest'").fetchone()
     mine, owner = str(manifest.resolve()), row[0] if row else ""
-    if owner != mine:
+    if owner != mine and not _was_moved(db, Path(owner), manifest, target):
         raise UsageError(
             f"{path}: this state belongs to the manifest {owner}, not to {mine}",
             "give this manifest a state of its own: --state state/OTHER.db",
         )
+    return owner
+
+
+def _was_moved(db: sqlite_utils.Database, owner: Path, manifest: Path, target: str | None) -> bool:
+    """Whether a manifest is the one that the state knows, at another place: of its name, for the same target."""
+    run = db.execute("select target from runs order by id desc limit 1").fetchone()
+    same_target = target is None or (run is not None and run[0] == target)
+    try:
+        return same_target and owner.name == manifest.name and not owner.exists()
+    except OSError:
+        return False  # a place that we may not see
 
 
 @contextmanager
@@ -279,9 +304,13 @@ def _in_words(path: Path) -> Iterator[None]:
 
 
 class State:
-    """An open state; `run_id` is the run that writes (0 while there is none)."""
+    """An open state; `run_id` is the run that writes (0 while there is none).
 
-    def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
+    `moved_from` is where its manifest was before, if it was found at another place this time.
+    """
+
+    def __init__(self, db: sqlite_utils.Database, path: Path, moved_from: str = "") -> None:
+        self.moved_from = moved_from
         self._db = db
         self._one_asks = threading.Lock()
         self.path = path

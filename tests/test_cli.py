@@ -77,6 +77,40 @@ def test_the_state_of_another_manifest_is_not_touched(ends: Ends, source: LabCli
         assert ends.run(reader, ends.folder / "other.yaml", "--state", "s.db").code == 2
 
 
+def test_a_manifest_that_was_moved_keeps_its_state(ends: Ends, source: LabClient) -> None:
+    source.push("a/b", IMAGE, "1")
+    old = ends.manifest("images: [a]")
+    assert ends.run("run", old).code == 0
+    (ends.folder / "new").mkdir()
+    new = old.rename(ends.folder / "new" / "m.yaml")
+    assert ends.run("status", new).code == 0
+    assert ends.run("plan", new).code == 0
+    ran = ends.run("copy", new)
+    assert ran.code == 0, ran.text
+    assert f"state/m.db belonged to {old}, which is no longer there; from now on it belongs to {new}" in ran.err
+    assert "belonged to" not in ends.run("copy", new).text
+    old.write_text(new.read_text())
+    assert ends.run("copy", old).code == 2
+
+
+@pytest.mark.parametrize("change", ["name", "target"])
+def test_a_manifest_that_only_resembles_a_moved_one_gets_no_state_of_it(
+    ends: Ends, source: LabClient, change: str
+) -> None:
+    source.push("a/b", IMAGE, "1")
+    old = ends.manifest("images: [a]")
+    assert ends.run("copy", old).code == 0
+    (ends.folder / "new").mkdir()
+    new = old.rename(ends.folder / "new" / ("other.yaml" if change == "name" else "m.yaml"))
+    if change == "target":
+        ends.through(new, target="elsewhere.example")
+    for command in ("copy", "plan"):
+        ran = ends.run(command, new, "--state", "state/m.db")
+        assert ran.code == 2
+        assert "belongs to the manifest" in ran.err
+    assert ends.run("status", new, "--state", "state/m.db").code == (2 if change == "name" else 3)
+
+
 def test_a_damaged_state_is_said_and_a_fresh_one_finds_everything_again(ends: Ends, source: LabClient) -> None:
     source.push("a/b", IMAGE, "1")
     manifest = ends.manifest("images: [a]")

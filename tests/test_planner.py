@@ -167,7 +167,9 @@ def test_what_was_put_here_follows_its_source_and_what_others_put_does_not(world
     world.source.push("a/b", "1", image(1))
     assert actions(world.plan("images: [a]")) == {"a/b:1": "copy"}
     world.delivered.clear()
-    assert actions(world.plan("images: [a]")) == {"a/b:1": "conflict"}
+    plan = world.plan("images: [a]")
+    assert actions(plan) == {"a/b:1": "conflict"}
+    assert "not put there as far as this state knows (another state may have)" in plan.copies[0].reason
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,11 @@ def open_run(
         program = skopeo.probe() if command != "verify" else None
         path = state_path(manifest, state)
         check_is_no_other_file(path)
-        with hold(path, command) as private, open_state(path, manifest) as opened:
-            file = session.manifest.file
+        file = session.manifest.file
+        with hold(path, command) as private, open_state(path, manifest, file.target.registry) as opened:
+            if opened.moved_from:
+                before = f"{path} belonged to {opened.moved_from}, which is no longer there"
+                say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
             options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]

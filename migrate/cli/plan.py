@@ -20,6 +20,7 @@ from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Plan
 from migrate.images.planner import make_plan
+from migrate.manifest import Manifest
 from migrate.report.documents import plan_document
 from migrate.report.text import plan_lines
 from migrate.state import NoStateError, State, read_state
@@ -38,7 +39,7 @@ def plan(
     """
     set_up_logging(verbose)
     with open_session(manifest, project) as session, ExitStack() as stack:
-        memory = _memory(stack, state_path(manifest, state), manifest)
+        memory = _memory(stack, state_path(manifest, state), session.manifest)
         session.check_ends()
         made = planned(session, memory, stack.enter_context(questions()))
     if output is OutputFormat.JSON:
@@ -48,10 +49,10 @@ def plan(
     return plan_exit_code(made)
 
 
-def _memory(stack: ExitStack, path: Path, manifest: Path) -> State | None:
+def _memory(stack: ExitStack, path: Path, manifest: Manifest) -> State | None:
     """The state for reading, where there is one: a plan without it is right too."""
     try:
-        return stack.enter_context(read_state(path, manifest))
+        return stack.enter_context(read_state(path, manifest.path, manifest.file.target.registry))
     except NoStateError:
         return None
 

@@ -37,7 +37,7 @@ def status(
     set_up_logging(verbose)
     check_is_there(manifest)
     path = state_path(manifest, state)
-    with read_state(path, manifest) as opened:
+    with read_state(path, manifest, target=None) as opened:
         copies, last = opened.copies(), opened.last_run()
     writer = holder(path)
     if output is OutputFormat.JSON:

@@ -102,7 +102,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "this sort of image cannot be copied as asked", "see the reason; `format:` or `platforms:` may help", False
     ),
     FailureClass.CONFLICT: Meaning(
-        "somebody else put something under the target tag",
+        "the target tag has other content, not put there as far as this state knows (another state may have)",
         "look at it; `onConflict: overwrite` or `skip` on this image decides",
         False,
     ),

@@ -320,7 +320,8 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     if found.digest in before:
         moved = before[found.digest] != copy.source.digest
         return replace(copy, reason="the source tag has moved since" if moved else "wanted in another form now")
-    words = f"the target tag has content that was not put there by this tool ({'; '.join(different)})"
+    unknown = "not put there as far as this state knows (another state may have)"
+    words = f"the target tag has other content, {unknown}: {'; '.join(different)}"
     if copy.options.on_conflict == "overwrite":
         return replace(copy, reason=f"overwritten, as `onConflict` says: {words}")
     if copy.options.on_conflict == "skip":
