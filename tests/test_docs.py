@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from clusters import NEW_TOKEN, two_clusters
 from conftest import Ends
 from generated import COMMANDS, FILES, ROOT
 from registrylab.client import LabClient
@@ -48,12 +49,43 @@ def test_the_readmes_commands_do_what_it_says(ends: Ends, source: LabClient, tar
     (ends.folder / "my-app.yaml").write_text(example)
     for name in ("web", "backend"):
         source.push(f"my-app/{name}", IMAGE, "1")
-    commands = re.findall(r"^\$ rahti-migrate (.*)$", readme, re.MULTILINE)
+    commands = readme_commands()
     assert len(commands) >= 4
-    for command in commands:
+    for command in (command for command in commands if not command.startswith("access")):
         ran = ends.run(*command.split())
         assert ran.code == 0, f"{command}: {ran.text}"
     assert set(target.images()) == {"my-app-2/web:1", "my-app-2/backend:1"}
+
+
+def readme_commands() -> list[str]:
+    return re.findall(r"^\$ rahti-migrate (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_the_readmes_access_commands_do_what_it_says(tmp_path: Path) -> None:
+    commands = [command for command in readme_commands() if command.startswith("access")]
+    assert len(commands) == 4
+    with two_clusters(tmp_path) as both:
+        both.push(both.new, NEW_TOKEN, "my-app-2/web", "1")
+        manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+        for command in commands:
+            ran = both.run(*command.replace("my-app.yaml", str(manifest)).split())
+            assert ran.code == 0, f"{command}: {ran.text}"
+        assert both.ours() == {}
+
+
+def test_every_key_of_the_json_of_access_is_described(tmp_path: Path) -> None:
+    described = set(re.findall(r"`([a-zA-Z]+)`", (ROOT / "docs/output.md").read_text()))
+    with two_clusters(tmp_path) as both:
+        manifest = both.access(
+            "[{project: my-app-2, allow: [anonymous]}, {project: x, allow: [anonymous]},"
+            " {project: my-app-2, allow: ['user:ann'], images: [web]}]"
+        )
+        documents = [both.run("access", "plan", manifest, "--format", "json").json]
+        for command in ("apply", "verify", "revert"):
+            out = both.run("access", command, manifest, "--format", "json")
+            documents += [out.json] if command == "verify" else out.events
+        documents.append(both.run("finish", manifest, "--format", "json").json)
+    assert keys(documents) - described == set()
 
 
 def test_the_targets_that_the_readme_names_are_in_the_makefile() -> None:
