@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from migrate.access.plan import ProjectPlan, Standing
-from migrate.access.prove import Proof, open_beyond, prove
-from migrate.access.read import Stream, read_bindings, read_streams
+from migrate.access.read import read_bindings
 from migrate.access.stage import Ends, Entry, apply_project, login_refused, plan_access, trouble
-from migrate.access.subjects import WITHOUT_LOGIN, Subject, subject_of
+from migrate.access.subjects import Subject
 from migrate.access.write import KINDS, Applied, Undo, Writing, Written, send_undo, undo_binding, undo_role
 from migrate.cli.options import (
     FormatOption,
@@ -25,17 +23,13 @@ from migrate.cli.options import (
     json_document,
     json_line,
     result,
-    say,
     set_up_logging,
 )
+from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
 from migrate.cluster import ROLE_BINDING, Cluster, ClusterError, Problem
-from migrate.credentials import Login, login_of
 from migrate.errors import ExitCode, MigrateError, UsageError
-from migrate.images.pace import Pace
-from migrate.images.registry import Registry, RegistryError
 from migrate.lock import hold
-from migrate.manifest.model import Login as LoginEntry
 from migrate.report import access as show
 from migrate.state import NoStateError, State, open_state, read_state
 
@@ -123,7 +117,7 @@ def verify(
     with open_session(manifest, project) as session:
         ends = open_ends(session)
         plans = planned_access(session, ends)
-        proofs, beyond = _proved(session, ends, plans)
+        proofs, beyond = proved(session, ends, plans)
     unread = {each.project: each.problem for each in plans if each.problem}
     left = _leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
@@ -347,73 +341,3 @@ def _taken_back(run: AccessRun, undo: Undo, *, dry_run: bool) -> str:
         return trouble(run.ends, undo.applied.project, error)[0]
     run.state.record_reverted(undo.applied)
     return ""
-
-
-# --- verify -----------------------------------------------------------------------------------------------------
-
-
-def _proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[list[Proof], dict[str, list[str]]]:
-    """A proof for each grant; and project -> image streams that are open beyond the manifest."""
-    pull = _Puller(session)
-    proofs: list[Proof] = []
-    beyond: dict[str, list[str]] = {}
-    say("asking as those who are let in ...")
-    with questions() as executor:
-        for each in (plan for plan in plans if not plan.problem):
-            streams = read_streams(ends.target, each.project) or []
-            grants = [planned.grant for planned in each.grants if planned.standing is not Standing.REFUSED]
-            ask = partial(prove, streams=streams, pull=pull, review=ends.target.may)
-            proofs += executor.map(ask, grants)
-            beyond[each.project] = open_beyond(each.project, streams, grants, pull)
-    pull.close()
-    return proofs, beyond
-
-
-class _Puller:
-    """Asks the target registry for manifests as somebody: without a login, or with a token of `proveWith`."""
-
-    def __init__(self, session: Session) -> None:
-        self._host = session.manifest.file.target.registry
-        self._session = session
-        self._tokens = _tokens(session)
-        self._registries: dict[str, Registry] = {}
-
-    def __call__(self, subject: Subject, project: str, stream: Stream) -> bool | None:
-        """Whether they get the manifest of an image stream's tag; None where nobody can ask for them."""
-        registry = self._registry(subject)
-        if registry is None:
-            return None
-        try:
-            return registry.find_manifest(f"{project}/{stream.name}", stream.tag) is not None
-        except RegistryError as error:
-            if error.failure.kind.value in ("login", "denied"):
-                return False
-            raise MigrateError(f"the target registry {self._host}: {error.failure}", error.failure.advice) from None
-
-    def close(self) -> None:
-        """Give the connections back."""
-        for registry in self._registries.values():
-            registry.close()
-
-    def _registry(self, subject: Subject) -> Registry | None:
-        login = _nobody() if subject in WITHOUT_LOGIN else self._tokens.get(subject)
-        if login is None:
-            return None
-        if str(subject) not in self._registries:
-            connection = self._session.connection(self._host)
-            self._registries[str(subject)] = Registry(connection, login, Pace(self._host))
-        return self._registries[str(subject)]
-
-
-def _nobody() -> Login:
-    return Login("nobody", lambda: None)
-
-
-def _tokens(session: Session) -> dict[Subject, Login]:
-    """The logins of `proveWith`, by whom they are for."""
-    found = {}
-    for entry in session.manifest.file.access or ():
-        for who, proof in (entry.prove_with or {}).items():
-            entry_of_login = LoginEntry(tokenEnv=proof.token_env, tokenFile=proof.token_file)
-            found[subject_of(who)] = login_of(entry_of_login, who, session.manifest.path.parent)
-    return found

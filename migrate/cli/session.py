@@ -147,14 +147,23 @@ class Session:
         """Ask the registries, each question once; with `streams` the source's API tells of its image streams."""
         return Lookups(self.registry, known, self._source_streams() if streams else None)
 
+    def image_cluster(self, end: Literal["source", "target"]) -> Cluster | None:
+        """The API whose image streams are that end's repositories; after check_ends, which knows the registry's kind.
+
+        Raises:
+            LoginError: what `api` names is not there.
+        """
+        registry = self.source if end == "source" else self.target
+        return self.cluster(end) if registry.is_openshift else None
+
     def _source_streams(self) -> StreamCatalog | None:
-        cluster = self.cluster("source")
+        cluster = self.image_cluster("source")
         names = self.manifest.file.platform.source.registries or ()
         return StreamCatalog(cluster, self.manifest.file.source.registry, names, say) if cluster else None
 
     def target_streams(self) -> StreamCatalog | None:
         """The image streams of the target as its API tells of them now; None where no API is named."""
-        cluster = self.cluster("target")
+        cluster = self.image_cluster("target")
         names = filter(None, [self.manifest.file.platform.target.internal_registry])
         return StreamCatalog(cluster, self.manifest.file.target.registry, names, say) if cluster else None
 
@@ -166,7 +175,7 @@ class Session:
             max_image_size=self.manifest.file.platform.target.limits.image_size or 0,
             size_limits=self._size_limits(),
             image_streams=self.target.is_openshift,
-            aliases=self.cluster("target") is not None,
+            aliases=self.image_cluster("target") is not None,
         )
         if memory is None:
             return fixed
@@ -175,7 +184,7 @@ class Session:
         )
 
     def _size_limits(self) -> dict[str, int]:
-        cluster = self.cluster("target")
+        cluster = self.image_cluster("target")
         if cluster is None:
             return {}
         with questions() as executor:

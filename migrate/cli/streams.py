@@ -14,7 +14,7 @@ from migrate.reference import Reference
 
 def make_missing(session: Session, plan: Plan) -> dict[str, str]:
     """Make the target's image streams where its API is in reach; why one could not be made, by repository path."""
-    cluster = session.cluster("target")
+    cluster = session.image_cluster("target")
     if cluster is None or not any(copy.action in (Action.COPY, Action.LINK) for copy in plan.copies):
         return {}
     look = session.lookups(lambda _: None)
@@ -26,7 +26,7 @@ def make_missing(session: Session, plan: Plan) -> dict[str, str]:
 
 def make_aliases(session: Session, plan: Plan, number: int) -> Iterator[Event]:
     """Tags that follow others, one after another, once what they follow is there; `number` is the first job's."""
-    cluster, look = session.cluster("target"), session.lookups(lambda _: None)
+    cluster, look = session.image_cluster("target"), session.lookups(lambda _: None)
     for copy in aliases_of(plan):
         if session.stop.soon.is_set() or cluster is None or copy.delivery is None:
             return

@@ -1,0 +1,95 @@
+"""Proofs of grants: asks the target registry as those who are let in, and its API about the others."""
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from migrate.access.plan import ProjectPlan, Standing
+from migrate.access.prove import Proof, open_beyond, prove
+from migrate.access.read import Stream, read_streams
+from migrate.access.stage import Ends
+from migrate.access.subjects import WITHOUT_LOGIN, Subject, subject_of
+from migrate.cli.options import say
+from migrate.cli.session import Session, questions
+from migrate.cluster import Cluster
+from migrate.credentials import Login, login_of
+from migrate.errors import MigrateError
+from migrate.images.failures import FailureClass
+from migrate.images.pace import Pace
+from migrate.images.registry import Registry, RegistryError
+from migrate.manifest.model import Login as LoginEntry
+
+
+def proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[list[Proof], dict[str, list[str]]]:
+    """A proof for each grant; and project -> image streams that are open beyond the manifest."""
+    say("asking as those who are let in ...")
+    pull = _Puller(session)
+    readable = [each for each in plans if not each.problem]
+    with questions() as executor:
+        found = list(executor.map(partial(_proved_project, ends.target, pull), readable))
+    pull.close()
+    proofs = [proof for proofs, _ in found for proof in proofs]
+    return proofs, {each.project: beyond for each, (_, beyond) in zip(readable, found, strict=True)}
+
+
+def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tuple[list[Proof], list[str]]:
+    streams = read_streams(target, plan.project) or []
+    grants = [planned.grant for planned in plan.grants if planned.standing is not Standing.REFUSED]
+    proofs = [prove(grant, streams, pull, target.may) for grant in grants]
+    return proofs, open_beyond(plan.project, streams, grants, pull)
+
+
+class _Puller:
+    """Asks the target registry for manifests as somebody: without a login, or with a token of `proveWith`."""
+
+    def __init__(self, session: Session) -> None:
+        self._host = session.manifest.file.target.registry
+        self._session = session
+        self._tokens = _tokens(session)
+        self._registries: dict[str, Registry] = {}
+        self._answers: dict[tuple[str, str, Stream], bool] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, subject: Subject, project: str, stream: Stream) -> bool | None:
+        """Whether they get the manifest of an image stream's tag; None where nobody can ask for them."""
+        who = "" if subject in WITHOUT_LOGIN else str(subject)
+        registry = self._registry(who, subject)
+        if registry is None:
+            return None
+        key = (who, project, stream)
+        if key not in self._answers:
+            self._answers[key] = self._gives(registry, project, stream)
+        return self._answers[key]
+
+    def _gives(self, registry: Registry, project: str, stream: Stream) -> bool:
+        try:
+            return registry.find_manifest(f"{project}/{stream.name}", stream.tag) is not None
+        except RegistryError as error:
+            if error.failure.kind in (FailureClass.LOGIN, FailureClass.DENIED):
+                return False
+            raise MigrateError(f"the target registry {self._host}: {error.failure}", error.failure.advice) from None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for registry in self._registries.values():
+            registry.close()
+
+    def _registry(self, who: str, subject: Subject) -> Registry | None:
+        login = self._tokens.get(subject) if who else Login("nobody", lambda: None)
+        if login is None:
+            return None
+        with self._lock:
+            if who not in self._registries:
+                connection = self._session.connection(self._host)
+                self._registries[who] = Registry(connection, login, Pace(self._host))
+            return self._registries[who]
+
+
+def _tokens(session: Session) -> dict[Subject, Login]:
+    """The logins of `proveWith`, by whom they are for."""
+    found = {}
+    for entry in session.manifest.file.access or ():
+        for who, proof in (entry.prove_with or {}).items():
+            entry_of_login = LoginEntry(tokenEnv=proof.token_env, tokenFile=proof.token_file)
+            found[subject_of(who)] = login_of(entry_of_login, who, session.manifest.path.parent)
+    return found
