@@ -298,11 +298,16 @@ def test_on_a_terminal_there_are_live_bars(ends: Ends, source: LabClient) -> Non
 
 
 def test_a_manifest_without_images_is_no_mistake(ends: Ends) -> None:
-    manifest = ends.manifest("access: [{project: p, allow: [anonymous]}]")
-    ran = ends.run("run", manifest)
-    assert ran.code == 0
-    assert "names no images" in ran.out
-    assert "this version moves images only" in ran.err
+    ran = ends.run("run", ends.manifest("workloads: [{from: x, to: y, project: p}]"))
+    assert ran.code == 0, ran.text
+    assert "nothing to do: the manifest names no images" in ran.out
+    assert "does not rewrite workloads yet" in ran.err
+
+
+def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> None:
+    ran = ends.run("run", ends.manifest("images: [a]\naccess: [{project: p, allow: [anonymous]}]"))
+    assert ran.code == 2
+    assert "say `target.api: {kubeconfigContext: ...}`" in ran.err
 
 
 def test_version_and_help(ends: Ends) -> None:

@@ -150,7 +150,10 @@ def test_interrupted_while_planning_it_says_so(ends: Ends, source: LabClient) ->
         manifest = ends.manifest("images: [a]")
         link.open.clear()
         process = ends.start("copy", manifest)
-        time.sleep(2)
+        while not (ends.folder / "state/m.db").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
         os.kill(process.pid, signal.SIGTERM)
         _, err = process.communicate(timeout=10)
     assert process.returncode == 130
