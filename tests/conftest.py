@@ -89,7 +89,14 @@ class Ends:
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         home = self.folder / "home"
         home.mkdir(mode=0o700, exist_ok=True)
-        own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "LAB_PASSWORD": PASSWORD, "COLUMNS": "120"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # what is said to be typed can be typed
+        own = {
+            "PATH": path,
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(home),
+            "LAB_PASSWORD": PASSWORD,
+            "COLUMNS": "120",
+        }
         return {**kept, **own, **more}
 
     def run(self, *arguments: object, **environment: str) -> Ran:

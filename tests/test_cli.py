@@ -310,6 +310,25 @@ def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> 
     assert "say `target.api: {kubeconfigContext: ...}`" in ran.err
 
 
+def test_what_to_type_is_the_name_where_a_shell_finds_it_else_the_way_it_was_started(
+    ends: Ends, source: LabClient
+) -> None:
+    source.push("a/b", IMAGE, "1")
+    manifest = ends.manifest("images: [a]")
+    assert f"Next: rahti-migrate verify {manifest}\n" in ends.run("copy", manifest).out
+    program = ends.folder / "bin" / "rahti-migrate"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\nfrom migrate.cli import main\nmain()\n")
+    program.chmod(0o755)
+    path = {"PATH": os.environ["PATH"]}
+    for argv, name in (([str(program)], program), ([sys.executable, "-m", "migrate"], f"{sys.executable} -m migrate")):
+        environment = ends.environment(**path, PYTHONPATH=str(Path(__file__).parent.parent))
+        done = subprocess.run(
+            [*argv, "copy", manifest], cwd=ends.folder, env=environment, capture_output=True, text=True, check=True
+        )
+        assert f"Next: {name} verify {manifest}\n" in done.stdout
+
+
 def test_version_and_help(ends: Ends) -> None:
     assert ends.run("--version").out.startswith("rahti-migrate ")
     assert ends.run("--help").code == 0

@@ -416,6 +416,9 @@ def test_run_plans_copies_and_verifies(ends: Ends, source: LabClient, target: La
     source.push("a/web", small("one"), "1")
     ran = ends.run("run", ends.manifest("images: [a]"))
     assert ran.code == 0
-    assert "1 tag verified: 1 equal" in ran.out
+    assert "1 tag: 1 to copy; at most 46.1 kB to move" in ran.err
+    copied, _, verified = ran.out.partition("1 tag verified: 1 equal")
+    assert "1 done" in copied
+    assert verified == "\n"
     as_json = ends.run("run", ends.manifest("images: [a]"), "--format", "json")
     assert [event["event"] for event in as_json.events] == ["planned", "skip", "verified", "summary"]

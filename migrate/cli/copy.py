@@ -28,7 +28,9 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
+from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import planned
+from migrate.cli.program import shown_program
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
 from migrate.cli.streams import make_aliases, make_missing
@@ -40,10 +42,8 @@ from migrate.images.pace import TROUBLE
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.lock import hold
-from migrate.quantities import count, format_duration, format_size
-from migrate.reference import Reference
 from migrate.report.documents import copy_document, plan_document, result_document
-from migrate.report.text import change_lines, failure_lines, moved_lines, note_lines, plan_summary
+from migrate.report.text import change_lines, note_lines, plan_summary
 from migrate.state import State, check_is_no_other_file, open_state
 
 _OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
@@ -88,49 +88,11 @@ class Run:
     def command(self, name: str = "") -> str:
         """What to type for this or another command on the same manifest, with the options that were given here."""
         own = self.own if name in ("", self.name) else ()
-        return shlex.join(["rahti-migrate", name or self.name, str(self.session.manifest.path), *self.options, *own])
+        return shlex.join([*shown_program(), name or self.name, str(self.session.manifest.path), *self.options, *own])
 
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
         self.state.end_run(exit_code, counts)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
-
-    `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
-    `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses; `changed` is
-    how many tags do not arrive as they are at the source.
-    """
-
-    counts: Counter[str]
-    sent: int
-    seconds: float
-    failures: frozenset[FailureClass]
-    stopped: bool
-    kept: int = 0
-    moved: tuple[str, ...] = ()
-    gone: bool = False
-    refused: frozenset[Reference] = frozenset()
-    changed: int = 0
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether it was stopped with something left to do."""
-        return self.stopped and self.counts["left"] > 0
-
-    @property
-    def exit_code(self) -> int:
-        """As docs/cli.md says."""
-        if FailureClass.LOGIN in self.failures:
-            return ExitCode.LOGIN
-        if self.gone:
-            return ExitCode.FAILED
-        if self.cut_short:
-            return ExitCode.INTERRUPTED
-        troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
-        return ExitCode.INCOMPLETE if troubles else ExitCode.OK
 
 
 def jobs_given(jobs: int) -> tuple[str, ...]:
@@ -352,47 +314,26 @@ def say_outcome(run: Run, outcome: Outcome, *, as_json: bool) -> None:
     """What came of it, what failed and what to do now."""
     if as_json:
         json_line({"event": "summary", **outcome_document(outcome)})
-        return
-    troubled = [row for row in run.state.copies() if _troubled(row, run.state.run_id)]
-    lines = [*failure_lines(troubled), *moved_lines(outcome.moved)]
-    result([*lines, *([""] if lines else []), _summary(outcome), *_next_step(run, outcome)])
+    else:
+        result([*what_came(run, outcome), *next_step(run, outcome)])
+
+
+def what_came(run: Run, outcome: Outcome) -> Iterator[str]:
+    """What came of it, for people."""
+    return outcome_lines(outcome, [row for row in run.state.copies() if _troubled(row, run.state.run_id)])
 
 
 def _troubled(row: dict[str, Any], run_id: int) -> bool:
     return row["run_id"] == run_id and row["status"] in ("failed", "conflict", "refused")
 
 
-def _summary(outcome: Outcome) -> str:
-    order = ("done", "skipped", "failed", "conflict", "refused", "left")
-    if not +outcome.counts:
-        return "nothing to do: the manifest names no images"
-    if set(+outcome.counts) == {"skipped"} and not outcome.kept:
-        return f"nothing to do: {count(outcome.counts['skipped'], 'tag')} at the target already"
-    words = {"skipped": "there already", "left": "left to do", "conflict": "in conflict"}
-    parts = [f"{outcome.counts[name]:,} {words.get(name, name)}" for name in order if outcome.counts[name]]
-    if outcome.kept:
-        parts.append(f"{outcome.kept:,} of these left as they are with other content (onConflict: skip)")
-    return f"{', '.join(parts) or 'nothing to do'}; {format_size(outcome.sent)} in {format_duration(outcome.seconds)}"
-
-
-def _next_step(run: Run, outcome: Outcome) -> list[str]:
+def next_step(run: Run, outcome: Outcome) -> list[str]:
+    """What to do now."""
     if outcome.exit_code == ExitCode.OK:
         return [f"Next: {run.command('verify')}"] if run.name == "copy" else []
     if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):
         return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
     return [f"See to what is named above, then run again: {run.command()}"]
-
-
-def outcome_document(outcome: Outcome) -> dict[str, Any]:
-    """The last line of `copy --format json`."""
-    order = ("done", "skipped", "failed", "conflict", "refused", "left")
-    return {
-        "counts": {name: outcome.counts[name] for name in order},
-        "changed": outcome.changed,
-        "bytes": outcome.sent,
-        "seconds": round(outcome.seconds, 3),
-        "exitCode": int(outcome.exit_code),
-    }
 
 
 def _print_plan(plan: Plan) -> None:

@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from registrylab.population import fill_demo
 from registrylab.registry import PASSWORD, LabRegistry, RegistryMissingError, registry
 
 from migrate.cli.options import result, say
+from migrate.cli.program import own_program, shown_program
 from migrate.errors import ExitCode, MigrateError
 from migrate.images import skopeo
 
@@ -74,7 +74,7 @@ def _show(folder: Path, source: LabRegistry, target: LabRegistry) -> int:
             "",
             f"Everything of {source.host} is on {target.host}, as OCI, confirmed. Both registries are gone now.",
             f"What is left to look at: the manifest {manifest}, and the state {folder / 'demo.db'} (SQLite), with",
-            f"  rahti-migrate {shlex.join(['status', str(manifest), *state])}",
+            f"  {shlex.join([*shown_program(), 'status', str(manifest), *state])}",
         ]
     )
     return ExitCode.OK
@@ -94,6 +94,6 @@ def _print(text: str) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Run a command as the user would, and show what was typed."""
-    result([f"$ rahti-migrate {shlex.join(arguments)}"])
+    result([f"$ {shlex.join([*shown_program(), *arguments])}"])
     environment = {**os.environ, _PASSWORD_VARIABLE: PASSWORD}
-    return subprocess.run([sys.executable, "-m", "migrate", *arguments], env=environment, check=False).returncode
+    return subprocess.run([*own_program(), *arguments], env=environment, check=False).returncode

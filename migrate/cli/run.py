@@ -1,7 +1,7 @@
 """`rahti-migrate run`: plan, copy, verify and the final step in one go."""
 
 from migrate.cli.access import AccessRun, open_ends
-from migrate.cli.copy import copy_images, jobs_given, open_run, outcome_document, say_outcome
+from migrate.cli.copy import copy_images, jobs_given, next_step, open_run, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
@@ -15,8 +15,8 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
+from migrate.cli.outcome import outcome_document
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
-from migrate.errors import ExitCode
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
 
@@ -44,14 +44,14 @@ def run(
             say_outcome(opened, outcome, as_json=as_json)
             opened.ended(outcome.exit_code, outcome.counts)
             return outcome.exit_code
+        if not as_json:
+            result([*what_came(opened, outcome), ""])
         found = verify_images(opened, deep=False)
         code = max(outcome.exit_code, verify_exit_code(found))
         if not as_json:
             news = [copy for copy in found.refused if copy.target not in outcome.refused]
-            result([*verify_lines(found, news), ""])
-            say_outcome(opened, outcome, as_json=False)
-            if outcome.exit_code == ExitCode.OK:
-                result(verify_hints(found, opened.command()))
+            hints = next_step(opened, outcome) or verify_hints(found, opened.command())
+            result([*verify_lines(found, news), *hints])
         if ends:
             access = AccessRun(opened.session, opened.state, ends)
             code = max(code, finish_run(access, apply=apply, as_json=as_json))

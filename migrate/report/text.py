@@ -108,7 +108,7 @@ def _shortened(lines: Sequence[str]) -> list[str]:
 
 
 def plan_summary(plan: Plan) -> str:
-    """`14 tags: 9 to copy, 3 to link, 2 there already; 20 MB to move of 60 MB (40 MB are shared)`."""
+    """`14 tags: 9 to copy, 3 to link, 2 there already; at most 20 MB to move (of 60 MB: 40 MB are shared or there)`."""
     words = {
         Action.COPY: "to copy",
         Action.LINK: "to link",
@@ -118,7 +118,8 @@ def plan_summary(plan: Plan) -> str:
     }
     parts = [f"{plan.count(action):,} {words[action]}" for action in Action if plan.count(action)]
     unique, total = plan.unique_bytes, plan.total_bytes
-    sizes = f"; {format_size(unique)} to move" if total else ""
+    at_most = "at most " if unique else ""  # nobody has asked yet which layers the target has in other repositories
+    sizes = f"; {at_most}{format_size(unique)} to move" if total else ""
     shared = f" (of {format_size(total)}: {format_size(total - unique)} are shared or there)" if total > unique else ""
     unknown = f", and {count(plan.unknown_sizes, 'image')} of unknown size" if plan.unknown_sizes else ""
     return f"{count(len(plan.copies), 'tag')}: {', '.join(parts) or 'nothing to do'}{sizes}{shared}{unknown}"
