@@ -310,6 +310,12 @@ def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> 
     assert "say `target.api: {kubeconfigContext: ...}`" in ran.err
 
 
+def test_json_is_asked_for_by_another_name(ends: Ends) -> None:
+    ran = ends.run("plan", ends.manifest("images: [a]"), "--json")
+    assert ran.code == 2
+    assert "--format json" in ran.err
+
+
 def test_what_to_type_is_the_name_where_a_shell_finds_it_else_the_way_it_was_started(
     ends: Ends, source: LabClient
 ) -> None:

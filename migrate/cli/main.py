@@ -95,6 +95,8 @@ def _exit_code() -> int:
     try:
         app()
     except SystemExit as end:
+        if end.code == ExitCode.USAGE and "--json" in sys.argv:
+            say("  -> for JSON say --format json")
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except StoppedError as stopped:
         say(f"stopped; the state is good: run again to go on{stopped.again and f': {stopped.again}'}")
