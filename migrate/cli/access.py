@@ -25,6 +25,7 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
+from migrate.cli.program import command_line, options_given
 from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
 from migrate.cluster import ROLE_BINDING, Cluster, ClusterError, Problem
@@ -60,7 +61,7 @@ def plan(
     else:
         result([*show.access_plan_lines(plans), *show.leftover_lines(left)])
         if any(each.changes for each in plans):
-            result([f"To apply: rahti-migrate access apply {manifest}"])
+            result([f"To apply: {command_line('access apply', manifest, options_given(state, project))}"])
     return access_exit_code(plans)
 
 
@@ -134,11 +135,12 @@ def verify(
 
 @dataclass
 class AccessRun:
-    """A command that writes access rights: a session, its state, and both clusters."""
+    """A command that writes access rights: a session, its state, both clusters, and the options it was given."""
 
     session: Session
     state: State
     ends: Ends
+    options: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def open_access(manifest: Path, state: Path | None, project: str, command: str) 
         with hold(path, command), open_state(path, manifest) as opened:
             file = session.manifest.file
             opened.begin_run(command, file.source.registry, file.target.registry)
-            yield AccessRun(session, opened, ends)
+            yield AccessRun(session, opened, ends, options_given(state, project))
 
 
 def open_ends(session: Session, *, carry: bool = True) -> Ends:
@@ -294,7 +296,7 @@ def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int) -> 
     result(show.access_plan_lines(troubled)[:-1] if troubled else [])
     done = f"{written} written" if written else "nothing to write: every grant is there already"
     result([f"{show.access_summary(plans)}; {done}"])
-    result([f"To prove it: rahti-migrate access verify {run.session.manifest.path}"])
+    result([f"To prove it: {command_line('access verify', run.session.manifest.path, run.options)}"])
 
 
 def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:

@@ -1,7 +1,6 @@
 """`rahti-migrate copy`: copy what the plan lists; run it again to go on."""
 
 import os
-import shlex
 import shutil
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import planned
-from migrate.cli.program import shown_program
+from migrate.cli.program import command_line, options_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
 from migrate.cli.streams import make_aliases, make_missing
@@ -88,7 +87,7 @@ class Run:
     def command(self, name: str = "") -> str:
         """What to type for this or another command on the same manifest, with the options that were given here."""
         own = self.own if name in ("", self.name) else ()
-        return shlex.join([*shown_program(), name or self.name, str(self.session.manifest.path), *self.options, *own])
+        return command_line(name or self.name, self.session.manifest.path, (*self.options, *own))
 
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
@@ -117,8 +116,7 @@ def open_run(
                 say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
             version = program.version if program else ""
             opened.begin_run(command, file.source.registry, file.target.registry, version)
-            options = [*(("--state", str(state)) if state else ()), *(("--project", project) if project else ())]
-            run = Run(session, opened, private, tuple(options), own, program, command)
+            run = Run(session, opened, private, options_given(state, project), own, program, command)
             with _recorded(run):
                 session.check_ends()
                 yield run

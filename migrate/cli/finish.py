@@ -1,5 +1,6 @@
 """`rahti-migrate finish`: the final step. Shows what it would do to the target cluster; with --apply does it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
+from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, open_session
 from migrate.report import access as show
 from migrate.report.documents import VERSION
@@ -51,14 +53,14 @@ def finish(
         has_access = bool(session.manifest.file.access)
         say_what_is_missing(session)
         if not apply or not has_access:
-            return show_finish(session, str(manifest), as_json=as_json)
+            return show_finish(session, options_given(state, project), as_json=as_json)
     with open_access(manifest, state, project, "finish") as run:
         code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
         run.state.end_run(code, {})
     return code
 
 
-def show_finish(session: Session, manifest: str, *, as_json: bool) -> int:
+def show_finish(session: Session, options: Sequence[str], *, as_json: bool) -> int:
     """What the final step would do."""
     plans = planned_access(session, open_ends(session)) if session.manifest.file.access else []
     if as_json:
@@ -66,7 +68,7 @@ def show_finish(session: Session, manifest: str, *, as_json: bool) -> int:
         json_document({"version": VERSION, "kind": "finish", "access": document, "workloads": None})
     elif plans:
         result(["Who may pull:", "", *show.access_plan_lines(plans)])
-        result([f"Nothing was written. To apply: rahti-migrate finish {manifest} --apply"])
+        result([f"Nothing was written. To apply: {_to_apply(session, options)}"])
     else:
         result(["nothing to finish: the manifest has no `access`"])
     return access_exit_code(plans)
@@ -81,10 +83,13 @@ def finish_run(run: AccessRun, *, apply: bool, as_json: bool) -> int:
         for project in show.access_plan_document(plans)["projects"]:
             json_line({"event": "project", **project})
     elif plans:
-        manifest = run.session.manifest.path
         result(["", "Who may pull:", "", *show.access_plan_lines(plans)])
-        result([f"To apply: rahti-migrate finish {manifest} --apply"] if any(p.changes for p in plans) else [])
+        result([f"To apply: {_to_apply(run.session, run.options)}"] if any(p.changes for p in plans) else [])
     return access_exit_code(plans)
+
+
+def _to_apply(session: Session, options: Sequence[str]) -> str:
+    return command_line("finish", session.manifest.path, (*options, "--apply"))
 
 
 def say_what_is_missing(session: Session) -> None:

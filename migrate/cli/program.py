@@ -1,8 +1,10 @@
 """How this program was started, so that it can be started again, by us or by who reads what to type."""
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _NAME = "rahti-migrate"
@@ -18,3 +20,13 @@ def own_program() -> list[str]:
 def shown_program() -> list[str]:
     """What to type: the name where a shell finds it, else the path by which it was started."""
     return [_NAME] if shutil.which(_NAME) else own_program()
+
+
+def command_line(name: str, manifest: Path, options: Iterable[str] = ()) -> str:
+    """What to type for a command on a manifest; `name` may be of several words."""
+    return shlex.join([*shown_program(), *name.split(), str(manifest), *options])
+
+
+def options_given(state: Path | None, project: str) -> tuple[str, ...]:
+    """`--state` and `--project` as they are typed again; nothing for what was not said."""
+    return (*(("--state", str(state)) if state else ()), *(("--project", project) if project else ()))

@@ -53,7 +53,7 @@ def run(
             hints = next_step(opened, outcome) or verify_hints(found, opened.command())
             result([*verify_lines(found, news), *hints])
         if ends:
-            access = AccessRun(opened.session, opened.state, ends)
+            access = AccessRun(opened.session, opened.state, ends, opened.options)
             code = max(code, finish_run(access, apply=apply, as_json=as_json))
         opened.ended(code, outcome.counts | verify_counts(found))
         if as_json:
