@@ -13,6 +13,7 @@ from migrate.access.read import read_bindings
 from migrate.access.stage import Ends, Entry, apply_project, login_refused, plan_access, trouble
 from migrate.access.subjects import Subject
 from migrate.access.write import KINDS, Applied, Undo, Writing, Written, send_undo, undo_binding, undo_role
+from migrate.cli.memory import begun_run
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -30,9 +31,8 @@ from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
 from migrate.cluster import ROLE_BINDING, Cluster, ClusterError, Problem
 from migrate.errors import ExitCode, MigrateError, UsageError
-from migrate.lock import hold
 from migrate.report import access as show
-from migrate.state import NoStateError, State, open_state, read_state
+from migrate.state import NoStateError, State, read_state
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken back.")]
 
@@ -147,12 +147,11 @@ class AccessRun:
 def open_access(manifest: Path, state: Path | None, project: str, command: str) -> Iterator[AccessRun]:
     """Open what a command needs that writes access rights."""
     with open_session(manifest, project) as session:
-        path = state_path(manifest, state)
+        options = options_given(state, project)
         ends = open_ends(session, carry=command != "access revert")
-        with hold(path, command), open_state(path, manifest) as opened:
-            file = session.manifest.file
-            opened.begin_run(command, file.source.registry, file.target.registry)
-            yield AccessRun(session, opened, ends, options_given(state, project))
+        again = command_line(command, manifest, (*options, *(["--apply"] if command == "finish" else [])))
+        with begun_run(session, state_path(manifest, state), command, again) as (opened, _):
+            yield AccessRun(session, opened, ends, options)
 
 
 def open_ends(session: Session, *, carry: bool = True) -> Ends:

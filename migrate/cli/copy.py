@@ -6,14 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from migrate.cli.interrupt import StoppedError, stoppable
+from migrate.cli.interrupt import stoppable
+from migrate.cli.memory import begun_run
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -33,17 +34,16 @@ from migrate.cli.program import command_line, options_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
 from migrate.cli.streams import make_aliases, make_missing
-from migrate.errors import ExitCode, LoginError, MigrateError, StateError
+from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.pace import TROUBLE
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
-from migrate.lock import hold
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
-from migrate.state import State, check_is_no_other_file, open_state
+from migrate.state import State
 
 _OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
 
@@ -107,33 +107,12 @@ def open_run(
     with open_session(manifest, project) as session:
         session.requests()
         program = skopeo.probe() if command != "verify" else None
-        path = state_path(manifest, state)
-        check_is_no_other_file(path)
-        file = session.manifest.file
-        with hold(path, command) as private, open_state(path, manifest, file.target.registry) as opened:
-            if opened.moved_from:
-                before = f"{path} belonged to {opened.moved_from}, which is no longer there"
-                say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
-            version = program.version if program else ""
-            opened.begin_run(command, file.source.registry, file.target.registry, version)
-            run = Run(session, opened, private, options_given(state, project), own, program, command)
-            with _recorded(run):
-                session.check_ends()
-                yield run
-
-
-@contextmanager
-def _recorded(run: Run) -> Iterator[None]:
-    """An error, or a signal, is an end that is kept too."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, StoppedError):
-            error.again = run.command()
-        failed = error.exit_code if isinstance(error, MigrateError) else ExitCode.FAILED
-        with suppress(StateError):
-            run.state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
-        raise
+        options = options_given(state, project)
+        again = command_line(command, manifest, (*options, *own))
+        version = program.version if program else ""
+        with begun_run(session, state_path(manifest, state), command, again, version) as (opened, private):
+            session.check_ends()
+            yield Run(session, opened, private, options, own, program, command)
 
 
 def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:

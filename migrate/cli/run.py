@@ -36,7 +36,7 @@ def run(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_run(manifest, state, project, "run", jobs_given(jobs)) as opened:
+    with open_run(manifest, state, project, "run", (*jobs_given(jobs), *(["--apply"] if apply else []))) as opened:
         say_what_is_missing(opened.session)
         ends = open_ends(opened.session) if opened.session.manifest.file.access else None
         outcome = copy_images(opened, jobs, as_json=as_json)

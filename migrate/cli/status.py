@@ -48,7 +48,9 @@ def status(
 
 
 def _exit_code(copies: list[dict[str, Any]], last: dict[str, Any] | None) -> int:
-    """0 where all is done and verified and the last run ended well, else 3."""
+    """0 where all is done, nothing was found wrong, and the last run ended well; else 3."""
     ended_well = last is not None and bool(last["ended_at"]) and last["exit_code"] == ExitCode.OK
-    is_done = all(row["status"] in (DONE, SKIPPED) and row["verdict"] in FINE for row in copies if is_wanted(row))
+    is_done = all(
+        row["status"] in (DONE, SKIPPED) and row["verdict"] in (None, *FINE) for row in copies if is_wanted(row)
+    )
     return ExitCode.OK if ended_well and is_done else ExitCode.INCOMPLETE

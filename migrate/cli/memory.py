@@ -1,0 +1,50 @@
+"""The state of a command that writes: locked, opened, with a run in it whose end is kept whatever happens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from migrate.cli.interrupt import StoppedError
+from migrate.cli.options import say
+from migrate.cli.session import Session
+from migrate.errors import ExitCode, MigrateError, StateError
+from migrate.lock import hold
+from migrate.state import State, check_is_no_other_file, open_state
+
+
+@contextmanager
+def begun_run(
+    session: Session, path: Path, command: str, again: str, skopeo_version: str = ""
+) -> Iterator[tuple[State, Path]]:
+    """A state with a run that has begun, and a private folder for authfiles.
+
+    Args:
+        session: of the manifest that the state belongs to.
+        path: the state's.
+        command: the run's name.
+        again: what to type to go on after an interruption.
+        skopeo_version: where skopeo is used.
+    """
+    check_is_no_other_file(path)
+    file, manifest = session.manifest.file, session.manifest.path
+    with hold(path, command) as private, open_state(path, manifest, file.target.registry) as opened:
+        if opened.moved_from:
+            before = f"{path} belonged to {opened.moved_from}, which is no longer there"
+            say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
+        opened.begin_run(command, file.source.registry, file.target.registry, skopeo_version)
+        with _recorded(opened, again):
+            yield opened, private
+
+
+@contextmanager
+def _recorded(state: State, again: str) -> Iterator[None]:
+    """An error, or a signal, is an end that is kept too."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, StoppedError):
+            error.again = again
+        failed = error.exit_code if isinstance(error, MigrateError) else ExitCode.FAILED
+        with suppress(StateError):
+            state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
+        raise
