@@ -1,0 +1,274 @@
+"""What was planned, copied and verified: one row for each target tag, and what planning needs of it again."""
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
+from migrate.images.plan import Action, Copy, Delivered, Plan
+from migrate.images.transfer import CopyResult, Job, JobResult
+from migrate.images.verify import FINE, Verdict, Verified
+from migrate.state.rows import Rows
+from migrate.state.times import now, stamp
+
+UNWANTED = "no longer wanted"
+WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
+_PLANNED_STATUS = {
+    Action.COPY: WAITING,
+    Action.LINK: WAITING,
+    Action.SKIP: SKIPPED,
+    Action.CONFLICT: "conflict",
+    Action.REFUSED: "refused",
+}
+_COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from"
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """What this tool put under a target tag.
+
+    Attributes:
+        put_digest: the last that is known to have arrived; empty for none.
+        put_from: the source digest that it was made of.
+        begun_digest: what a worker began to put since, and whose end was not seen (a kill, a lost answer); empty
+            where skopeo makes it, for its digest is not known before.
+        begun_from: the source digest that this would be made of; empty where nothing is open.
+    """
+
+    put_digest: str = ""
+    put_from: str = ""
+    begun_digest: str = ""
+    begun_from: str = ""
+
+
+def is_wanted(row: Mapping[str, Any]) -> bool:
+    """Whether the manifest still asks for this row of `copies`."""
+    return bool(row["status"] != UNWANTED)
+
+
+class CopyRows(Rows):
+    """The tables `copies`, `attempts`, `image_manifests` and `blobs`."""
+
+    def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
+        super().__init__(db, path)
+        self._one_asks = threading.Lock()
+
+    # --- memory for the planner ---------------------------------------------------------------------------------
+
+    def image_manifest(self, digest: str) -> ImageManifest | None:
+        """An image manifest that was read before, by digest."""
+        query = "select media_type, body from image_manifests where digest = ?"
+        with self._one_asks:  # many threads ask, and a connection's statements are not made for that
+            row = self._db.execute(query, [digest]).fetchone()
+        if row is None:
+            return None
+        try:
+            manifest = parse_image_manifest(bytes(row[1]), row[0])
+        except NotAnImageManifestError:
+            return None
+        return manifest if manifest.digest == digest else None
+
+    def delivered(self) -> dict[str, Delivered]:
+        """What this tool put under target tags, by target; what it began to put before a kill may be there too."""
+        found: dict[str, Delivered] = {}
+        for target, put in self._put().items():
+            ours = {put.begun_digest: put.begun_from, put.put_digest: put.put_from}
+            ours.pop("", None)
+            if ours:
+                found[target] = ours
+        return found
+
+    def damaged(self) -> dict[str, str]:
+        """What verify last found wrong, by target; only where something else than equal or missing was found."""
+        query = "select target, verdict_words from copies where verdict = 'different'"
+        return dict(self._db.execute(query).fetchall())
+
+    def blobs(self) -> dict[str, set[str]]:
+        """Blob digest -> target repositories (paths) that were seen to have it."""
+        found: dict[str, set[str]] = {}
+        for digest, repository in self._db.execute("select digest, repository from blobs"):
+            found.setdefault(digest, set()).add(repository)
+        return found
+
+    def _put(self) -> dict[str, _Put]:
+        rows = self._db.execute(f"select {_COLUMNS_PUT} from copies")  # noqa: S608 - a constant
+        return {row[0]: _Put(*(value or "" for value in row[1:])) for row in rows}
+
+    # --- a run, as it goes --------------------------------------------------------------------------------------
+
+    def record_plan(self, plan: Plan, project: str = "") -> None:
+        """Keep what is wanted and what was read; what earlier runs did stays.
+
+        What was open or failed and is not in this plan (of `project`, where it was made for one) is nobody's trouble
+        any more.
+        """
+        put = self._put()
+        with self._writing():
+            self._db.execute(
+                "update copies set status = ? where status not in (?, ?) and ? in ('', source_project, target_project)",
+                [UNWANTED, DONE, SKIPPED, project],
+            )
+            rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
+            self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
+            self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
+            self._db.table("image_manifests").insert_all(
+                (
+                    {"digest": digest, "media_type": m.media_type, "body": m.body, "seen_at": now()}
+                    for digest, m in plan.image_manifests.items()
+                ),
+                pk="digest",
+                ignore=True,
+            )
+
+    def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
+        put = _seen(before, copy)
+        is_ours = copy.action is Action.SKIP and put.put_digest and put.put_digest == copy.present
+        row = {
+            "target": str(copy.target), "source": str(copy.source),
+            "source_project": copy.source.repository.project, "target_project": copy.target.repository.project,
+            "action": str(copy.action), "status": DONE if is_ours else _PLANNED_STATUS[copy.action],
+            "reason": copy.reason, "warnings": json.dumps(list(copy.warnings)), "source_digest": copy.source.digest,
+            "source_media_type": copy.media_type, "size": copy.size, "run_id": self.run_id,
+            "expected_digest": copy.delivery.top.digest if copy.delivery and copy.delivery.top else "",
+            "target_digest": copy.present, "retry_at": None, **_failed(None), **asdict(put),
+        }  # fmt: skip
+        if copy.failure:
+            row |= {**_failed(Failure(copy.failure, "")), "error": copy.reason}
+        return row
+
+    def record_started(self, job: Job) -> None:
+        """A worker begins: should this process be killed now, what stands there later is known to be ours."""
+        top = job.delivery.top
+        with self._writing():
+            for copy in job.copies:
+                values = {
+                    "status": RUNNING, "started_at": now(), "attempts": job.attempt, "retry_at": None,
+                    "begun_digest": top.digest if top else "", "begun_from": copy.source.digest,
+                }  # fmt: skip
+                self._db.table("copies").update(str(copy.target), values)
+
+    def record(self, result: JobResult, retry_at: float | None = None) -> None:
+        """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
+        with self._writing():
+            for copied in result.results:
+                self._record_copy(copied, stamp(retry_at) if retry_at else None)
+            seen = now()
+            self._db.table("blobs").insert_all(
+                (
+                    {"digest": digest, "repository": result.job.target.path, "size": size, "seen_at": seen}
+                    for digest, size in result.blobs
+                ),
+                pk=("digest", "repository"),
+                ignore=True,
+            )
+
+    def record_left(self, left: Mapping[str, Failure]) -> None:
+        """Target tags that nobody could copy, and why: they wait for the next run, however often they were tried."""
+        with self._writing():
+            for target, failure in left.items():
+                self._db.table("copies").update(target, {"status": WAITING, "retry_at": None, **_failed(failure)})
+
+    def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
+        failure = copied.failure
+        target = str(copied.copy.target)
+        ended: dict[str, Any] = {
+            "status": DONE if not failure else WAITING if retry_at else _failed_status(failure),
+            "ended_at": stamp(copied.ended), "seconds": round(copied.ended - copied.started, 3),
+            "attempts": copied.attempt, "retry_at": retry_at, **_failed(failure),
+        }  # fmt: skip
+        if not failure:
+            ended |= {
+                "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
+                "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
+                "begun_digest": "", "begun_from": "", "warnings": json.dumps(_warnings(copied)),
+                "verdict": None, "verdict_words": None, "verdict_class": None, "verified_at": None,
+            }  # fmt: skip
+        self._db.table("copies").update(target, ended)
+        attempt = {
+            "run_id": self.run_id, "target": target, "number": copied.attempt, "bytes": copied.bytes,
+            "started_at": stamp(copied.started), "ended_at": stamp(copied.ended), "retry_at": retry_at,
+            "outcome": str(ended["status"]) if not retry_at else FAILED,
+            "error_class": ended["error_class"], "error": ended["error"],
+        }  # fmt: skip
+        self._db.table("attempts").insert(attempt)
+
+    def record_verified(self, verified: Iterable[Verified], refused: Iterable[Copy] = (), *, deep: bool) -> None:
+        """Keep what verify said of each target tag, also of one that no copy has put there; and what it refused.
+
+        What a deep look has found wrong stays until a deep one finds it right, or it is copied again: a shallow one
+        that finds nothing, or could not look, says nothing of it.
+        """
+        verified = list(verified)
+        with self._writing():
+            found = self._db.execute("select target from copies where verdict = 'different' and verified_deep = 1")
+            found_deep = {row[0] for row in found}
+            self._record_unplanned([*map(self._unplanned_row, verified), *map(self._refused_row, refused)])
+            for item in verified:
+                target = str(item.copy.target)
+                if deep or target not in found_deep or item.verdict in (Verdict.DIFFERENT, Verdict.MISSING):
+                    words = {"verdict": str(item.verdict), "verdict_words": item.words, "verdict_class": item.failure}
+                    self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
+
+    def _record_unplanned(self, rows: list[dict[str, Any]]) -> None:
+        """Keep tags of which only verify knows yet, as it sees them now."""
+        stale = "delete from copies where target = ? and action is null and ifnull(verified_deep, 0) = 0"
+        self._db.conn.executemany(stale, ((row["target"],) for row in rows))
+        self._db.table("copies").insert_all(rows, pk="target", ignore=True)
+
+    def _refused_row(self, copy: Copy) -> dict[str, Any]:
+        return {**self._planned_row(copy, _Put()), "action": None}
+
+    def _unplanned_row(self, item: Verified) -> dict[str, Any]:
+        status = SKIPPED if item.verdict in FINE else WAITING
+        row = self._planned_row(item.copy, _Put())
+        return {**row, "action": None, "reason": "", "status": status, "target_digest": item.target_digest}
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[str, int]:
+        """How many target tags have each status."""
+        return dict(self._db.execute("select status, count(*) from copies group by status order by status").fetchall())
+
+    def copies(self) -> list[dict[str, Any]]:
+        """One row per target tag, ordered by target."""
+        rows = self._db.table("copies").rows_where(order_by="target")
+        return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
+
+    def bytes_done(self) -> int:
+        """Bytes that were sent for what is done."""
+        return int(self._db.execute("select coalesce(sum(bytes), 0) from copies").fetchone()[0])
+
+
+def _seen(put: _Put, copy: Copy) -> _Put:
+    """A put whose end was not seen has arrived where the target now shows what it would have made."""
+    if not put.begun_from or not copy.present:
+        return put
+    if put.begun_digest:
+        arrived = put.begun_digest == copy.present
+    else:
+        same_content = copy.action is Action.SKIP and copy.options.on_conflict != "skip"
+        arrived = same_content and put.begun_from == copy.source.digest
+    return _Put(copy.present, put.begun_from) if arrived else put
+
+
+def _warnings(copied: CopyResult) -> list[str]:
+    """What the plan warned of, and what came to light on the way."""
+    return [*copied.copy.warnings, *filter(None, [copied.note])]
+
+
+def _failed_status(failure: Failure) -> str:
+    if failure.kind is FailureClass.INTERRUPTED:
+        return WAITING
+    return "conflict" if failure.kind is FailureClass.CONFLICT else FAILED
+
+
+def _failed(failure: Failure | None) -> dict[str, Any]:
+    if failure is None:
+        return {"error_class": None, "error": None, "advice": None}
+    return {"error_class": str(failure.kind), "error": str(failure), "advice": failure.advice}

@@ -1,0 +1,49 @@
+"""An open state: all of its tables, and the runs."""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from migrate import __version__
+from migrate.state.copies import CopyRows
+from migrate.state.grants import GrantRows
+from migrate.state.times import now
+
+
+class State(CopyRows, GrantRows):
+    """An open state; `run_id` is the run that writes (0 while there is none).
+
+    `moved_from` is where its manifest was before, if it was found at another place this time.
+    """
+
+    def __init__(self, db: sqlite_utils.Database, path: Path, moved_from: str = "") -> None:
+        super().__init__(db, path)
+        self.moved_from = moved_from
+
+    def begin_run(self, command: str, source: str, target: str, skopeo_version: str = "") -> None:
+        """Note that a run begins."""
+        row = {
+            "command": command, "started_at": now(), "version": __version__, "skopeo_version": skopeo_version,
+            "host": socket.gethostname(), "pid": os.getpid(), "source": source, "target": target,
+        }  # fmt: skip
+        with self._writing():
+            self.run_id = int(self._db.table("runs").insert(row).last_pk or 0)
+
+    def end_run(self, exit_code: int, counts: Mapping[str, int]) -> None:
+        """Note how the run ended."""
+        with self._writing():
+            row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts)}
+            self._db.table("runs").update(self.run_id, row)
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The newest run."""
+        return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
+
+    def manifest_path(self) -> str:
+        """The manifest that this state belongs to."""
+        return str(self._db.table("about").get("manifest")["value"])

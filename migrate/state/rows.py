@@ -1,0 +1,46 @@
+"""What every part of the state stands on: a connection, one writer, and SQLite's errors in words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlite_utils
+
+from migrate.errors import StateError
+
+
+@contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """SQLite's errors as StateErrors; what was committed stays."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            advice = "make room on the disk, then run again: what was recorded is kept, and nothing is lost"
+        elif "readonly" in text or "unable to open" in text or "authorization" in text:
+            advice = "the folder and the file must be writable; or name another place with --state"
+        elif "malformed" in text or "not a database" in text:
+            advice = (
+                "move the file away and run again: what is at the target is found there again, and not copied twice"
+            )
+        elif "locked" in text:
+            advice = "another program has it open for writing; close it and run again"
+        else:
+            advice = "run again; if it stays, move the file away: what is at the target is found there again"
+        raise StateError(f"{path}: the state cannot be used: {text}", advice) from None
+
+
+class Rows:
+    """An open database; `run_id` is the run that writes (0 while there is none)."""
+
+    def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
+        self._db = db
+        self.path = path
+        self.run_id = 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with in_words(self.path), self._db.atomic():
+            yield

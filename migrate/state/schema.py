@@ -1,0 +1,75 @@
+"""The tables, version by version: migrations of sqlite-utils. What was released stays; changes are new ones."""
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+MIGRATIONS = Migrations("rahti-migrate")
+
+
+@MIGRATIONS()
+def m001_first(db: sqlite_utils.Database) -> None:
+    """The tables of the first version, with those that later stages fill."""
+    db.table("about").create({"key": str, "value": str}, pk="key")
+    db.table("runs").create(
+        {
+            "id": int, "command": str, "started_at": str, "ended_at": str, "exit_code": int, "counts": str,
+            "version": str, "skopeo_version": str, "host": str, "pid": int, "source": str, "target": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("copies").create(
+        {
+            "target": str, "source": str, "source_project": str, "target_project": str,
+            "action": str, "status": str, "reason": str, "warnings": str,
+            "source_digest": str, "source_media_type": str, "expected_digest": str,
+            "target_digest": str, "target_media_type": str, "put_digest": str, "put_from": str,
+            "begun_digest": str, "begun_from": str,
+            "error_class": str, "error": str, "advice": str, "attempts": int, "retry_at": str,
+            "size": int, "bytes": int, "seconds": float, "started_at": str, "ended_at": str, "run_id": int,
+            "verdict": str, "verdict_words": str, "verified_at": str,
+        },
+        pk="target",
+    )  # fmt: skip
+    db.table("copies").create_index(["status"])
+    db.table("copies").create_index(["source_digest"])
+    db.table("attempts").create(
+        {
+            "id": int, "run_id": int, "target": str, "number": int, "started_at": str, "ended_at": str,
+            "outcome": str, "error_class": str, "error": str, "retry_at": str, "bytes": int,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("attempts").create_index(["target"])
+    db.table("image_manifests").create({"digest": str, "media_type": str, "body": bytes, "seen_at": str}, pk="digest")
+    db.table("blobs").create(
+        {"digest": str, "repository": str, "size": int, "seen_at": str}, pk=("digest", "repository")
+    )
+    db.table("grants").create(
+        {
+            "id": int, "run_id": int, "project": str, "kind": str, "name": str, "before": str, "after": str,
+            "applied_at": str, "reverted_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("rewrites").create(
+        {
+            "id": int, "run_id": int, "file": str, "line": int, "object": str, "path": str, "rule": str, "mode": str,
+            "before": str, "after": str, "applied_at": str, "reverted_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+
+
+@MIGRATIONS()
+def m002_depth(db: sqlite_utils.Database) -> None:
+    """How deep verify has looked."""
+    db.table("copies").add_column("verified_deep", int)
+
+
+@MIGRATIONS()
+def m003_verdict_class(db: sqlite_utils.Database) -> None:
+    """Why verify does not know, or that only a person can decide."""
+    db.table("copies").add_column("verdict_class", str)
+
+
+KNOWN_MIGRATIONS = frozenset({"m001_first", "m002_depth", "m003_verdict_class"})
