@@ -37,7 +37,7 @@ _PAGE = 500
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
 _SILENT_SECONDS = 30.0
-"""For so long nobody waits again for an API that did not answer."""
+"""For so long nobody waits again for an API that could not be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,17 @@ class Problem(StrEnum):
 class ClusterError(Exception):
     """The API did not do what was asked.
 
-    `problem` is the class, `what` names the object, `words` are the server's; not `answered` where none came.
+    `problem` is the class, `what` names the object, `words` are the server's. `maybe`: what was sent may have been done
+    all the same, for no answer came, or none that can be understood. Not `connected` where nothing could be sent.
     """
 
-    def __init__(self, what: str, problem: Problem, words: str, *, answered: bool = True) -> None:
+    def __init__(self, what: str, problem: Problem, words: str, *, maybe: bool = False, connected: bool = True) -> None:
         super().__init__(f"{what}: {words}")
         self.what = what
         self.problem = problem
         self.words = words
-        self.answered = answered
+        self.maybe = maybe
+        self.connected = connected
 
 
 def advice(problem: Problem, project: str, user: str = "") -> str:
@@ -122,7 +124,7 @@ class Cluster:
         self._access = access
         self._lock = threading.Lock()
         self._client: tuple[str, Client] | None = None
-        self._silent: tuple[float, ClusterError] | None = None
+        self._silent: tuple[float, str] | None = None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -232,26 +234,51 @@ class Cluster:
         def again(error: Exception) -> bool:
             return isinstance(error, ClusterError) and error.problem is Problem.UNREACHABLE
 
-        if self._silent and time.monotonic() - self._silent[0] < _SILENT_SECONDS:
-            raise self._silent[1]
+        maybe = False
+
+        def attempt() -> T:
+            nonlocal maybe
+            try:
+                return self._once(what, ask)
+            except ClusterError as error:  # a refusal (a conflict, say) may be of what an earlier try has done
+                maybe = error.maybe = error.maybe or maybe
+                raise
+
+        silent = self._silent
+        if silent and time.monotonic() - silent[0] < _SILENT_SECONDS:
+            raise ClusterError(what, Problem.UNREACHABLE, silent[1], connected=False)
         caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5.0)
         try:
-            return caller.on(again)(self._once, what, ask)
+            return caller.on(again)(attempt)
         except ClusterError as error:
-            if error.problem is Problem.UNREACHABLE and not error.answered:
-                self._silent = (time.monotonic(), error)
+            if not error.connected:
+                self._silent = (time.monotonic(), error.words)
             raise
 
     def _once(self, what: str, ask: Callable[[Client], T]) -> T:
         """Ask; where the login is refused, again with a newer one."""
         client = self._open()
         try:
-            return _asked(what, ask, client)
+            return self._told(what, ask, client)
         except ClusterError as error:
-            newer = self._open(renew=True)
-            if error.problem is not Problem.LOGIN or newer is client:
+            if error.problem is not Problem.LOGIN:
                 raise
-            return _asked(what, ask, newer)
+            refused = error
+        newer = self._open(renew=True)
+        if newer is client:
+            raise refused
+        return self._told(what, ask, newer)
+
+    def _told(self, what: str, ask: Callable[[Client], T], client: Client) -> T:
+        """Ask; who gets through knows that the API is there."""
+        try:
+            found = _asked(what, ask, client)
+        except ClusterError as error:
+            if error.connected:
+                self._silent = None
+            raise
+        self._silent = None
+        return found
 
     def _open(self, *, renew: bool = False) -> Client:
         """A client with the login of now."""
@@ -284,21 +311,38 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
     try:
         return ask(client)
     except ApiError as error:
-        raise ClusterError(what, *_said(error)) from None
+        raise _refused(what, error.response, error.status.message) from None
     except httpx2.HTTPStatusError as error:
-        words = f"HTTP {error.response.status_code} {error.response.reason_phrase}"
-        raise ClusterError(what, _class_of(error.response.status_code, words), words) from None
+        raise _refused(what, error.response) from None
     except httpx2.HTTPError as error:
         words = printable(str(error)) or type(error).__name__
-        raise ClusterError(what, Problem.UNREACHABLE, words, answered=False) from None
-    except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError):
+        connected = not isinstance(error, _NOT_CONNECTED)
+        raise ClusterError(what, Problem.UNREACHABLE, words, maybe=connected, connected=connected) from None
+    except (msgspec.MsgspecError, httpx2.InvalidURL, LookupError, AttributeError, TypeError, ValueError) as error:
+        response = _answer_behind(error)
+        if response is not None:
+            raise _refused(what, response) from None
         words = "what answered is no Kubernetes API (a login page, or a proxy's?)"
-        raise ClusterError(what, Problem.INVALID, words) from None
+        raise ClusterError(what, Problem.INVALID, words, maybe=True) from None
 
 
-def _said(error: ApiError) -> tuple[Problem, str]:
-    words = printable(error.status.message or "", 400) or f"HTTP {error.response.status_code}"
-    return _class_of(error.response.status_code, words), words
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
+
+
+def _answer_behind(error: BaseException) -> httpx2.Response | None:
+    """The error answer that lightkube stumbled over: it has no Content-Type, or its JSON is no Status."""
+    behind = error.__context__
+    while behind is not None and not isinstance(behind, ClusterError):  # (that is an earlier question's)
+        if isinstance(behind, httpx2.HTTPStatusError):
+            return behind.response
+        behind = behind.__context__
+    return None
+
+
+def _refused(what: str, response: httpx2.Response, message: str | None = None) -> ClusterError:
+    status = response.status_code
+    words = printable(message or "", 400) or f"HTTP {status} {response.reason_phrase}".strip()
+    return ClusterError(what, _class_of(status, words), words, maybe=status >= 500)
 
 
 _CLASSES = {

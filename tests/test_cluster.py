@@ -1,0 +1,162 @@
+"""What the API's answers mean: refused for sure, done perhaps, not even asked; and when it is asked again."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import NEW_TOKEN
+from registrylab.cluster import OpenShiftCluster, openshift_cluster
+from registrylab.gateway import Answer, Request, Reset
+from registrylab.kubeapi import login_page, server_error, strike, throttled
+
+from migrate.cluster import ROLE, ROLE_BINDING, Cluster, ClusterError, Problem
+from migrate.credentials.api import ApiAccess
+from migrate.credentials.login import Credential, Login
+
+RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Iterator[OpenShiftCluster]:
+    with openshift_cluster(tmp_path / "new", "4", users={NEW_TOKEN: "ann"}) as made:
+        made.add_project("p", "ann")
+        yield made
+
+
+@pytest.fixture
+def cluster(new: OpenShiftCluster) -> Iterator[Cluster]:
+    made = Cluster(access(new.api_url))
+    yield made
+    made.close()
+
+
+def access(server: str, read: Callable[[], Credential] = lambda: Credential("", NEW_TOKEN)) -> ApiAccess:
+    return ApiAccess("a test", {"server": server}, login=Login("a test", read, fresh=0))
+
+
+def role(**metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "r", "namespace": "p", **metadata}, "rules": RULES}
+
+
+def said(status: int, body: bytes = b"", content_type: str = "") -> Answer:
+    return Answer(status, (("Content-Type", content_type),) if content_type else (), body)
+
+
+def after(new: OpenShiftCluster, answer: Callable[[], Answer], times: int = 99) -> None:
+    """What was asked is done, and the answer is another one."""
+    real = new.api._answer
+    left = [times]
+
+    def changed(caller: Any, request: Request) -> Answer:
+        done = real(caller, request)
+        left[0] -= request.method != "GET"
+        return answer() if request.method != "GET" and left[0] >= 0 else done
+
+    new.api._answer = changed  # type: ignore[method-assign]
+
+
+def lost() -> Answer:
+    raise Reset
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lost,
+        lambda: said(504),
+        lambda: said(502, b"<html>", "text/html"),
+        lambda: said(200, b'{"kind":"RoleB', "application/json"),
+        lambda: server_error(500),
+        login_page,
+    ],
+)
+def test_a_write_without_an_answer_that_can_be_understood_may_be_done(
+    new: OpenShiftCluster, cluster: Cluster, answer: Callable[[], Answer]
+) -> None:
+    after(new, answer)
+    with pytest.raises(ClusterError) as caught:
+        cluster.apply(ROLE, role())
+    assert caught.value.maybe
+    assert new.get("Role", "p", "r")
+
+
+@pytest.mark.parametrize("answer", [lost, lambda: said(504)])
+def test_a_conflict_of_a_second_try_may_be_with_the_first(
+    new: OpenShiftCluster, cluster: Cluster, answer: Callable[[], Answer]
+) -> None:
+    version = cluster.create(ROLE, role())["metadata"]["resourceVersion"]
+    after(new, answer, 1)
+    rules = [{**RULES[0], "verbs": ["list"]}]
+    with pytest.raises(ClusterError) as caught:
+        cluster.apply(ROLE, {**role(resourceVersion=version), "rules": rules})
+    assert (caught.value.problem, caught.value.maybe) == (Problem.CONFLICT, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (said(403, b"no", "text/plain"), Problem.FORBIDDEN),
+        (throttled(0), Problem.UNREACHABLE),
+        (said(401), Problem.LOGIN),
+        (said(409, b'{"kind":"Status","message":null}', "application/json"), Problem.CONFLICT),
+        (said(302), Problem.INVALID),
+    ],
+)
+def test_what_is_refused_at_once_is_not_done(
+    new: OpenShiftCluster, cluster: Cluster, answer: Answer, problem: Problem
+) -> None:
+    new.api.faults.append(strike("PATCH", "", answer, 99))
+    with pytest.raises(ClusterError) as caught:
+        cluster.apply(ROLE, role())
+    assert (caught.value.problem, caught.value.maybe) == (problem, False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    ("body", "content_type"), [(b"", ""), (b"", "application/json"), (b"null", "application/json")]
+)
+def test_an_error_without_words_is_classed_by_its_status_and_asked_again(
+    new: OpenShiftCluster, cluster: Cluster, status: int, body: bytes, content_type: str
+) -> None:
+    new.api.faults.append(strike("GET", "", said(status, body, content_type), 2))
+    assert cluster.list(ROLE, "p") == []
+    assert len(new.api.seen) == 3
+
+
+def test_a_dropped_request_keeps_nobody_from_asking(new: OpenShiftCluster, cluster: Cluster) -> None:
+    new.api.faults.append(strike("PATCH", "", None, 99))
+    with pytest.raises(ClusterError) as caught:
+        cluster.apply(ROLE, role())
+    assert caught.value.connected
+    assert cluster.list(ROLE, "p") == []
+
+
+def test_who_cannot_be_connected_to_is_not_tried_again_and_nothing_was_done() -> None:
+    cluster = Cluster(access("http://127.0.0.1:1"))
+    for _ in range(5):
+        with pytest.raises(ClusterError) as caught:
+            cluster.apply(ROLE, role())
+        assert (caught.value.problem, caught.value.maybe, caught.value.connected) == (Problem.UNREACHABLE, False, False)
+    cluster.close()
+
+
+def test_the_login_is_renewed_only_where_it_is_refused(new: OpenShiftCluster) -> None:
+    asked = []
+
+    def read() -> Credential:
+        asked.append(1)
+        return Credential("", NEW_TOKEN)
+
+    where = access(new.api_url)
+    cluster = Cluster(ApiAccess("a test", where.cluster, login=Login("a test", read, fresh=600)))
+    for _ in range(3):
+        assert cluster.get(ROLE_BINDING, "nosuch", "p") is None
+        with pytest.raises(ClusterError):
+            cluster.list(ROLE, "elsewhere")
+    assert len(asked) == 1
+    new.api.faults.append(strike("GET", "", said(401), 1))
+    with pytest.raises(ClusterError, match="401"):
+        cluster.get(ROLE_BINDING, "nosuch", "p")
+    assert len(asked) == 2
+    cluster.close()
