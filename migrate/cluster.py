@@ -23,6 +23,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from migrate.credentials import ApiAccess
 from migrate.printable import printable
 from migrate.proxies import goes_direct
+from migrate.quantities import quoted
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ class Cluster:
             ClusterError: they cannot be read.
         """
         what = f"{kind.plural} of project {namespace}"
+        _check_names(what, namespace)
         resource = _resource(kind)
 
         def pages(client: Client) -> list[Object]:
@@ -152,9 +154,12 @@ class Cluster:
             ClusterError: it cannot be read.
         """
         resource = _resource(kind)
+        what = _name(kind, name, namespace)
         where = {"namespace": namespace} if kind.namespaced else {}
+        if (kind, name) != (USER, "~"):
+            _check_names(what, name, *where.values())
         try:
-            return self._repeated(_name(kind, name, namespace), lambda c: dict(c.get(resource, name, **where)))
+            return self._repeated(what, lambda c: dict(c.get(resource, name, **where)))
         except ClusterError as error:
             if error.problem is Problem.NOT_FOUND:
                 return None
@@ -168,8 +173,7 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where the object is another one by now.
         """
-        sent = _document(kind, document)
-        what = _name(kind, sent.metadata.name, sent.metadata.namespace)
+        sent, what = _sent(kind, document)
         return self._repeated(what, lambda c: dict(c.apply(sent, field_manager=MANAGER, force=True)))
 
     def create(self, kind: Kind, document: Mapping[str, Any]) -> Object:
@@ -178,8 +182,8 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where one of that name exists.
         """
-        sent = _document(kind, document)
-        return self._once(_name(kind, sent.metadata.name, sent.metadata.namespace), lambda c: dict(c.create(sent)))
+        sent, what = _sent(kind, document)
+        return self._once(what, lambda c: dict(c.create(sent)))
 
     def replace(self, kind: Kind, document: Mapping[str, Any]) -> Object:
         """Write an object back that was read; sent once.
@@ -187,8 +191,8 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where it changed since it was read.
         """
-        sent = _document(kind, document)
-        return self._once(_name(kind, sent.metadata.name, sent.metadata.namespace), lambda c: dict(c.replace(sent)))
+        sent, what = _sent(kind, document)
+        return self._once(what, lambda c: dict(c.replace(sent)))
 
     def delete(self, kind: Kind, name: str, namespace: str) -> None:
         """Delete an object; one that is gone already is well, too.
@@ -197,8 +201,10 @@ class Cluster:
             ClusterError: refused.
         """
         resource = _resource(kind)
+        what = _name(kind, name, namespace)
+        _check_names(what, name, namespace)
         try:
-            self._repeated(_name(kind, name, namespace), lambda c: c.delete(resource, name, namespace=namespace))
+            self._repeated(what, lambda c: c.delete(resource, name, namespace=namespace))
         except ClusterError as error:
             if error.problem is not Problem.NOT_FOUND:
                 raise
@@ -216,6 +222,7 @@ class Cluster:
             ClusterError: the question is refused.
         """
         spec = {"user": user, "groups": [*groups], "resourceAttributes": {**attributes, "namespace": namespace}}
+        _check_names(f"access review in project {namespace}", namespace)
         sent = _document(_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
         answer = self._repeated(f"access review in project {namespace}", lambda c: dict(c.create(sent)))
         status = answer.get("status")
@@ -378,6 +385,27 @@ def _resource(kind: Kind) -> Any:
 def _document(kind: Kind, document: Mapping[str, Any]) -> Any:
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
     return _resource(kind).from_dict({"apiVersion": version, "kind": kind.name, **document})
+
+
+def _sent(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, str]:
+    """What is sent, and what it is called."""
+    metadata = document.get("metadata") or {}
+    name, namespace = str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
+    what = _name(kind, name, namespace)
+    _check_names(what, name, *([namespace] if kind.namespaced else []))
+    return _document(kind, document), what
+
+
+def _check_names(what: str, *names: str) -> None:
+    """Names become parts of the address as they are: one with other meanings there would ask for something else.
+
+    Raises:
+        ClusterError: a name can be none.
+    """
+    for name in names:
+        if name in ("", ".", "..", "~", "*") or not name.isprintable() or any(char in name for char in "?#/%\\"):
+            words = f"{quoted(name)} can be no name here" if name else "a name is missing"
+            raise ClusterError(printable(what, 200), Problem.INVALID, words)
 
 
 def _name(kind: Kind, name: str, namespace: str) -> str:

@@ -160,3 +160,26 @@ def test_the_login_is_renewed_only_where_it_is_refused(new: OpenShiftCluster) ->
         cluster.get(ROLE_BINDING, "nosuch", "p")
     assert len(asked) == 2
     cluster.close()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../roles", "a/b", "a?b", "a#b", "%2e", "~", "*", "a\nb", "a\\b"])
+def test_a_name_that_means_something_else_in_an_address_is_not_sent(
+    new: OpenShiftCluster, cluster: Cluster, name: str
+) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: cluster.get(ROLE, name, "p"),
+        lambda: cluster.get(ROLE, "r", name),
+        lambda: cluster.delete(ROLE, name, "p"),
+        lambda: cluster.list(ROLE, name),
+        lambda: cluster.may(name, "bob", (), {}),
+        *(
+            lambda write=write: write(ROLE, role(name=name))  # type: ignore[misc]
+            for write in (cluster.apply, cluster.create, cluster.replace)
+        ),
+    ]
+    for ask in asks:
+        with pytest.raises(ClusterError, match=r"can be no name here|a name is missing") as caught:
+            ask()
+        assert (caught.value.problem, caught.value.maybe) == (Problem.INVALID, False)
+    assert new.api.seen == []
+    assert cluster.whoami() == "ann"
