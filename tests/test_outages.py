@@ -160,9 +160,9 @@ def test_ctrl_c_ends_a_wait(ends: Ends, source: LabClient) -> None:
     assert time.monotonic() - began < 8
 
 
-@pytest.mark.parametrize(("longest_wait", "refused"), [(float("inf"), 0), (1.0, 6)])
+@pytest.mark.parametrize(("longest_wait", "refused", "seconds"), [(float("inf"), 0, "2"), (1.0, 6, "60")])
 def test_whoever_plans_waits_as_long_as_asked_and_a_worker_does_not(
-    ends: Ends, source: LabClient, tmp_path: Path, longest_wait: float, refused: int
+    ends: Ends, source: LabClient, tmp_path: Path, longest_wait: float, refused: int, seconds: str
 ) -> None:
     for number in range(6):
         source.push(f"a/app{number}", small(f"app-{number}"), "1")
@@ -171,7 +171,7 @@ def test_whoever_plans_waits_as_long_as_asked_and_a_worker_does_not(
     def handle(request: Request, forward: Forward) -> Answer:
         if not struck:
             struck.append(request)
-            return Answer(429, (("Retry-After", "2"),), b"later")
+            return Answer(429, (("Retry-After", seconds),), b"later")
         return forward(request)
 
     with (

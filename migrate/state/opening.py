@@ -64,7 +64,8 @@ def open_state(path: Path, manifest: Path, target: str = "") -> Iterator[State]:
             _check_version(db, path)
             db.enable_wal()
             db.execute("pragma synchronous = normal")
-            MIGRATIONS.apply(db)
+            with db.atomic():
+                MIGRATIONS.apply(db)
             moved_from = _claim(db, path, manifest, target)
             yield State(db, path, moved_from)
         finally:
@@ -113,7 +114,7 @@ def _check_version(db: sqlite_utils.Database, path: Path) -> None:
         raise StateError(
             f"{path}: made by a newer rahti-migrate than this ({__version__})", "update, or use another --state"
         )
-    if not applied and db.table_names():
+    if not applied and set(db.table_names()) - {"_sqlite_migrations"}:  # that one alone: killed while it was made
         raise StateError(f"{path}: a database, but not a state of rahti-migrate", "name another file with --state")
 
 
