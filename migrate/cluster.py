@@ -17,8 +17,10 @@ import httpx2
 import msgspec
 import stamina
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.decoders import decode_list
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.models import meta_v1
 
 from migrate.credentials import ApiAccess
 from migrate.printable import printable
@@ -297,18 +299,19 @@ class Cluster:
 
     def _connect(self, token: str) -> Client:
         user = {**self._access.user, **({"token": token} if token else {})}
-        config = KubeConfig.from_dict(
-            {
-                "current-context": "it",
-                "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-                "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
-                "users": [{"name": "it", "user": user}],
-            }
-        )
+        with _making:
+            config = KubeConfig.from_dict(
+                {
+                    "current-context": "it",
+                    "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+                    "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
+                    "users": [{"name": "it", "user": user}],
+                }
+            )
         direct = goes_direct(urlsplit(self.server).hostname or "")
         timeout = httpx2.Timeout(_TIMEOUT, connect=15.0)
         try:
-            return Client(config=config, timeout=timeout, trust_env=not direct)
+            return Client(config=config, timeout=timeout, trust_env=not direct, field_manager=MANAGER)
         except (OSError, ValueError, ConfigError, httpx2.InvalidURL) as error:
             words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
             raise ClusterError(self.server, Problem.INVALID, words) from None
@@ -370,6 +373,14 @@ def _class_of(status: int, words: str) -> Problem:
     return _CLASSES.get(status, Problem.UNREACHABLE if status >= 500 else Problem.INVALID)
 
 
+def _warmed(resource: Any) -> Any:
+    """A resource after its first use: two threads that use a type of msgspec 0.22 for the first time crash together."""
+    decode_list(b'{"items": []}', resource)
+    resource.from_dict({"metadata": {"name": "x"}}).metadata  # noqa: B018
+    meta_v1.Status.from_dict({"details": {"causes": [{}]}})
+    return resource
+
+
 _making = threading.Lock()
 _made: dict[Kind, Any] = {}
 
@@ -378,7 +389,7 @@ def _resource(kind: Kind) -> Any:
     with _making:  # lightkube 1.0 refuses a second class of the same kind in the core group
         if kind not in _made:
             make = create_namespaced_resource if kind.namespaced else create_global_resource
-            _made[kind] = make(kind.group, kind.version, kind.name, kind.plural)
+            _made[kind] = _warmed(make(kind.group, kind.version, kind.name, kind.plural))
         return _made[kind]
 
 

@@ -4,6 +4,7 @@ Each run is a process of its own with its own arguments, environment, folder, ou
 import costs half a second of CPU; the tests run the program many hundreds of times.
 """
 
+import faulthandler
 import json
 import os
 import select
@@ -95,6 +96,7 @@ def _become(connection: socket.socket) -> bool:
     os.environ.update(wish["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["rahti-migrate", *wish["arguments"]]
+    faulthandler.enable()
     return True
 
 
