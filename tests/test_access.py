@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from clusters import ADMIN_TOKEN, BOB_TOKEN, NEW_TOKEN, OLD_TOKEN, Clusters, two_clusters
-from registrylab.gateway import Request
+from registrylab.gateway import Answer, Request
 
 WEB = "my-app-2/web:1"
 VIEWER = "rahti-migrate-registry-viewer"
@@ -305,3 +305,101 @@ def test_somebody_who_changes_the_binding_at_the_same_moment_is_not_overwritten(
     ran = both.run("access", "apply", more)
     assert ran.code == 0, ran.text
     assert {name for _, name in both.ours()[VIEWER]} == {"system:anonymous", "system:authenticated", "bob"}
+
+
+# --- what breaks ------------------------------------------------------------------------------------------------
+
+
+def lost(both: Clusters, method: str) -> None:
+    """The next write by this method arrives, and its answer gets lost."""
+    waiting = [method]
+
+    def arrive(asked: Request) -> Answer | None:
+        if asked.method not in waiting or "/rolebindings" not in asked.path:
+            return None
+        waiting.clear()
+        both.new.api.handle(asked, lambda _: Answer(500))
+        return Answer(504, (), b"")
+
+    both.new.api.faults.append(arrive)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_write_whose_answer_got_lost_is_taken_back_all_the_same(both: Clusters, method: str) -> None:
+    first = both.access("[{project: my-app-2, allow: ['user:bob']}]")
+    if method == "PATCH":
+        assert both.run("access", "apply", first).code == 0
+    lost(both, method)
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    ran = both.run("access", "apply", manifest)
+    assert ran.code == 0, ran.text
+    assert both.pulls(WEB)
+    assert both.run("access", "revert", manifest).code == 0
+    assert not both.pulls(WEB)
+    assert both.ours() == {}
+
+
+def test_who_makes_a_binding_of_our_name_first_keeps_it(both: Clusters) -> None:
+    waiting = ["POST"]
+
+    def meanwhile(asked: Request) -> None:
+        if asked.method in waiting and "/rolebindings" in asked.path:
+            waiting.clear()
+            both.new.bind("my-app-2", "registry-viewer", both.subject("User", "bob"), name=VIEWER)
+
+    both.new.api.faults.append(meanwhile)
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    assert both.pulls(WEB)
+    assert both.pulls(WEB, BOB_TOKEN)
+    assert both.run("access", "revert", manifest).code == 0
+    assert not both.pulls(WEB)
+    assert both.pulls(WEB, BOB_TOKEN)
+
+
+def test_revert_at_another_cluster_takes_nothing_back(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    text = manifest.read_text()
+    manifest.write_text(text.replace("target: {", "target: {api: {kubeconfigContext: old}, "))
+    ran = both.run("access", "revert", manifest)
+    assert ran.code == 3
+    assert "is another API" in ran.out
+    manifest.write_text(text)
+    assert both.run("access", "revert", manifest).code == 0
+    assert not both.pulls(WEB)
+
+
+def test_what_cannot_be_carried_over_because_it_cannot_be_read_is_no_success(both: Clusters) -> None:
+    both.login("old", both.old, "sha256~nobody")
+    both.old.add_user("nobody", "sha256~nobody")
+    ran = both.run("access", "apply", both.access("[{project: my-app-2, carryOver: true}]"))
+    assert ran.code == 3
+    assert "oc get rolebindings -n my-app" in ran.out
+
+
+def test_a_grant_that_was_not_made_does_not_hold_although_it_could_be_pulled(both: Clusters) -> None:
+    both.new.bind("my-app-2", "view", both.subject("Group", "system:unauthenticated"))
+    ran = both.run("access", "verify", both.access("[{project: my-app-2, allow: [anonymous]}]"))
+    assert ran.code == 3
+    assert "it is not granted: `access apply` would add it" in ran.out
+
+
+def test_one_refused_grant_does_not_keep_the_others_of_its_project_out(both: Clusters) -> None:
+    both.new.add_user("root", ADMIN_TOKEN)
+    entries = "[{project: my-app-2, allow: ['user:bob'], role: cluster-admin}, {project: my-app-2, allow: [anonymous]}]"
+    ran = both.run("access", "apply", both.access(entries))
+    assert ran.code == 3
+    assert "FAILED RoleBinding my-app-2/rahti-migrate-cluster-admin" in ran.out
+    assert both.pulls(WEB)
+
+
+def test_service_accounts_of_broken_names_are_reported_and_the_rest_is_carried(both: Clusters) -> None:
+    names = ["system:serviceaccount:my-app", "system:serviceaccount::x", "system:serviceaccount:my-app:a:b", "carol"]
+    subjects = [both.subject("User", name) for name in names]
+    both.old.bind("my-app", "registry-viewer", *subjects, name="odd")
+    ran = both.run("access", "apply", both.access("[{project: my-app-2, carryOver: true}]"))
+    assert ran.code == 0, ran.text
+    assert both.ours() == {VIEWER: {("User", "carol")}}
+    plan = both.run("access", "plan", both.access("[{project: my-app-2, carryOver: true}]"))
+    assert plan.out.count("is no service account") == 3

@@ -262,11 +262,27 @@ def test_a_role_that_somebody_else_uses_stays() -> None:
     assert words == ["deleted", "left: theirs uses it"]
 
 
+def test_long_names_that_begin_alike_are_two_roles() -> None:
+    world = World([f"{'a' * 60}-one", f"{'a' * 60}-two"])
+    world.apply(world.plan(grant(ANONYMOUS, images=(f"{'a' * 60}-one",)), grant(ANN, images=(f"{'a' * 60}-two",))))
+    assert len({role for role, _ in world.who()}) == 2
+
+
 def test_a_name_that_somebody_else_has_is_left_to_them() -> None:
     world = World()
     world.bind("rahti-migrate-registry-viewer", "edit", ANN)
     (change,) = world.plan(grant(ANONYMOUS)).changes
     assert (change.name, change.before) == ("rahti-migrate-registry-viewer-2", None)
+
+
+def test_a_role_of_that_name_that_somebody_else_made_is_left_to_them() -> None:
+    world = World()
+    theirs = [{**LAYERS, "resourceNames": ["secret"]}]
+    world.put("Role", "rahti-migrate-pull-web", rules=theirs)
+    world.apply(world.plan(grant(ANN, images=("web",))))
+    assert world.objects["Role", "rahti-migrate-pull-web"]["rules"] == theirs
+    assert ("rahti-migrate-pull-web-2", ANN) in world.who()
+    assert world.plan(grant(ANN, images=("web",))).changes == ()
 
 
 def test_roles_are_judged() -> None:

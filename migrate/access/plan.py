@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
+from itertools import count as count_from
 from typing import Any
 
 from migrate.access.grants import Grant
@@ -17,6 +19,7 @@ from migrate.cluster import MANAGED_BY, MANAGER, ROLE_BINDING, Kind
 from migrate.cluster import ROLE as ROLE_KIND
 from migrate.quantities import count
 
+_LONGEST_NAME = 60
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -99,6 +102,7 @@ class ProjectPlan:
         problem: why nothing can be planned there; empty where it can.
         advice: what to do about that.
         streams: how many image streams it has; None where that is not known.
+        incomplete: whether something that was to be carried over could not be read.
     """
 
     project: str
@@ -108,11 +112,12 @@ class ProjectPlan:
     problem: str = ""
     advice: str = ""
     streams: int | None = None
+    incomplete: bool = False
 
     @property
     def needs_attention(self) -> bool:
-        """Whether something cannot be granted."""
-        return bool(self.problem) or any(grant.standing is Standing.REFUSED for grant in self.grants)
+        """Whether something cannot be granted, or is not known."""
+        return bool(self.problem) or self.incomplete or any(grant.standing is Standing.REFUSED for grant in self.grants)
 
 
 def plan_project(found: ProjectAccess, wanted: Iterable[Grant], notes: Iterable[str] = ()) -> ProjectPlan:
@@ -166,24 +171,46 @@ def _holds(found: ProjectAccess, binding: Binding, grant: Grant) -> bool:
 
 def _role(found: ProjectAccess, grant: Grant) -> RoleName:
     if grant.images:
-        return RoleName(ROLE, pull_role_name(grant.images))
+        return RoleName(ROLE, _role_name(found, grant.images))
     return RoleName(found.role_kind(grant.role), grant.role)
 
 
 def pull_role_name(images: Sequence[str]) -> str:
-    """The name of the Role for pulling these image streams: the same for the same streams."""
-    first = f"{MANAGER}-pull-{images[0][:60]}"
-    if len(images) == 1:
-        return first
-    return f"{first}-and-{len(images) - 1}-more-{hashlib.sha256('/'.join(images).encode()).hexdigest()[:8]}"
+    """The name of the Role for pulling these image streams: the same for the same streams, and for no others."""
+    name = f"{MANAGER}-pull-{images[0][:_LONGEST_NAME]}"
+    if len(images) == 1 and len(images[0]) <= _LONGEST_NAME:
+        return name
+    more = f"-and-{len(images) - 1}-more" if len(images) > 1 else ""
+    return f"{name}{more}-{hashlib.sha256('/'.join(images).encode()).hexdigest()[:12]}"
+
+
+def _role_name(found: ProjectAccess, images: tuple[str, ...]) -> str:
+    """The Role for pulling these image streams; another name where somebody else has another Role of that name."""
+    base, rules = pull_role_name(images), _rules(images)
+    taken = {name for name, role in found.roles.items() if not is_ours(role) and role.get("rules") != rules}
+    return next(name for name in _names(base) if name not in taken)
+
+
+def _names(base: str) -> Iterator[str]:
+    return chain([base], (f"{base}-{number}" for number in count_from(2)))
+
+
+def _rules(images: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiGroups": ["image.openshift.io"],
+            "resources": ["imagestreams/layers"],
+            "resourceNames": [*images],
+            "verbs": ["get"],
+        }
+    ]
 
 
 def _binding_name(found: ProjectAccess, role: RoleName) -> str:
     """The binding of ours for a role; another name where somebody else has a binding of that name."""
     base = role.name if role.name.startswith(f"{MANAGER}-") else f"{MANAGER}-{role.name}"
     taken = {binding.name for binding in found.bindings if not is_ours(binding.document) or binding.role != role}
-    names = (base, *(f"{base}-{number}" for number in range(2, 100)))
-    return next(name for name in names if name not in taken)
+    return next(name for name in _names(base) if name not in taken)
 
 
 def is_ours(document: Mapping[str, Any]) -> bool:
@@ -206,20 +233,11 @@ def _changes(found: ProjectAccess, missing: Sequence[Grant]) -> Iterator[Change]
 
 
 def _role_change(found: ProjectAccess, images: tuple[str, ...]) -> Iterator[Change]:
-    name = pull_role_name(images)
-    rules = [
-        {
-            "apiGroups": ["image.openshift.io"],
-            "resources": ["imagestreams/layers"],
-            "resourceNames": [*images],
-            "verbs": ["get"],
-        }
-    ]
+    name, rules = _role_name(found, images), _rules(images)
     before = found.roles.get(name)
     if before is None or before.get("rules") != rules:
-        yield Change(
-            ROLE_KIND, found.project, name, before, {"metadata": _metadata(found, name, before), "rules": rules}
-        )
+        after = {"metadata": _metadata(found, name, before), "rules": rules}
+        yield Change(ROLE_KIND, found.project, name, before, after)
 
 
 def _binding_change(found: ProjectAccess, role: RoleName, added: tuple[Subject, ...]) -> Change:
@@ -269,18 +287,20 @@ def _hints(found: ProjectAccess, planned: Sequence[PlannedGrant]) -> Iterator[st
     good = [each.grant for each in planned if each.standing is not Standing.REFUSED]
     for role in dict.fromkeys(grant.role for grant in good if grant.role):
         yield from _hint_of_role(found, role)
-    logged_in = [grant for grant in good if grant.subject.kind == "Group" and grant.subject.name == AUTHENTICATED.name]
+    logged_in = [grant for grant in good if grant.subject == AUTHENTICATED]
     for grant in good:
-        covered = any(
-            not other.images or (set(grant.images) <= set(other.images) and grant.images) for other in logged_in
-        )
-        if grant.subject in WITHOUT_LOGIN and not covered and not _logged_in_may(found, grant):
+        covered = any(_covers(other, grant) for other in logged_in) or _logged_in_may(found, grant)
+        if grant.subject in WITHOUT_LOGIN and not covered:
+            what = _streams(grant.images) if grant.images else "there"
             yield (
-                "without a login is not with one: who is logged in to the cluster and no member of"
-                f" {found.project} cannot pull {'these images' if grant.images else 'there'}; allow `authenticated` too"
-                " if they should"
+                "a grant to callers without a login opens less than it sounds: who shows a login and is no member of"
+                f" {found.project} still cannot pull {what}; allow `authenticated` too if they should"
             )
     yield from _missing_streams(found, good)
+
+
+def _covers(wide: Grant, grant: Grant) -> bool:
+    return not wide.images or (bool(grant.images) and set(grant.images) <= set(wide.images))
 
 
 def _logged_in_may(found: ProjectAccess, grant: Grant) -> bool:

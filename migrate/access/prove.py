@@ -45,9 +45,7 @@ def prove(grant: Grant, streams: Sequence[Stream], pull: Pull, review: Review) -
     opened = [stream for stream in streams if not grant.images or stream.name in grant.images]
     asked = {stream.name: pull(grant.subject, grant.project, stream) for stream in opened if stream.tag}
     answers = {name: answer for name, answer in asked.items() if answer is not None}
-    if answers:
-        return _pulled(grant, answers)
-    return _reviewed(grant, review)
+    return _pulled(grant, answers) if answers else _reviewed(grant, review)
 
 
 def _pulled(grant: Grant, answers: Mapping[str, bool]) -> Proof:

@@ -127,7 +127,7 @@ def read_roles(cluster: Cluster, project: str) -> dict[str, Object]:
         ClusterError: the API is out of reach, or the login is refused.
     """
     try:
-        return {str(role["metadata"]["name"]): role for role in cluster.list(ROLE_KIND, project)}
+        return {_name(role): role for role in cluster.list(ROLE_KIND, project)}
     except ClusterError as error:
         if error.problem not in _ROUNDABOUT:
             raise
@@ -149,9 +149,15 @@ def read_streams(cluster: Cluster, project: str) -> list[Stream] | None:
 
 
 def _stream(document: Mapping[str, Any]) -> Stream:
-    tags = (document.get("status") or {}).get("tags") or ()
+    status = document.get("status")
+    tags = status.get("tags") or () if isinstance(status, Mapping) else ()
     filled = [str(tag.get("tag", "")) for tag in tags if isinstance(tag, dict) and tag.get("items")]
-    return Stream(str(document["metadata"]["name"]), filled[0] if filled else "")
+    return Stream(_name(document), filled[0] if filled else "")
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, Mapping) else ""
 
 
 def pulls_of(roles: ClusterRoles, local: Mapping[str, Mapping[str, Any]], role: RoleName) -> Pulls:

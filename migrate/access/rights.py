@@ -15,7 +15,15 @@ _IMAGES = "image.openshift.io"
 _LAYERS = "imagestreams/layers"
 
 _LOOKING = {"get", "list", "watch"}
-_OF_IMAGES = {"imagestreams", "imagestreamtags", "imagestreamimages", "imagestreammappings", "namespaces", "projects"}
+_OF_IMAGES = {
+    "imagestreams",
+    "imagestreamtags",
+    "imagestreamimages",
+    "imagestreammappings",
+    "imagetags",
+    "namespaces",
+    "projects",
+}
 
 KNOWN_PULLERS = frozenset({"registry-viewer", "system:image-puller"})
 """Roles for pulling and looking alone; every OpenShift has them."""
@@ -85,7 +93,7 @@ def pulls_of_rules(rules: Sequence[Any], *, legacy: bool = False) -> Pulls:
         legacy: whether a rule for the group "" counts too (3.11).
     """
     everything, images, more = False, set[str](), False
-    for rule in rules:
+    for rule in rules if isinstance(rules, list | tuple) else ():
         if not isinstance(rule, dict):
             continue
         more = more or _is_more(rule)

@@ -11,12 +11,14 @@ from migrate.access.read import ClusterRoles, pulls_of, read_bindings, read_proj
 from migrate.access.subjects import GROUP, USER, Subject
 from migrate.access.write import Writing, Written, apply_changes
 from migrate.cluster import GROUP as GROUP_KIND
+from migrate.cluster import PROJECT, Cluster, ClusterError, Problem, advice
 from migrate.cluster import USER as USER_KIND
-from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import LoginError
 from migrate.manifest.model import AccessEntry
 
 _TRIES = 3
+_LOOK_AGAIN = (Problem.CONFLICT, Problem.UNREACHABLE)
+"""Somebody changed it at the same time; or the answer got lost, and it may have arrived."""
 Entry = tuple[int, AccessEntry]
 
 
@@ -68,11 +70,11 @@ def plan_one(ends: Ends, project: str, entries: Sequence[Entry]) -> ProjectPlan:
     """
     try:
         found = read_project(ends.target, project, ends.target_roles)
+        wanted, notes, complete = _wanted(ends, project, entries)
+        return replace(plan_project(found, wanted, notes), incomplete=not complete)
     except ClusterError as error:
         problem, way_out = trouble(ends, project, error)
         return ProjectPlan(project, problem=problem, advice=way_out)
-    wanted, notes = _wanted(ends, project, entries)
-    return plan_project(found, wanted, notes)
 
 
 def trouble(ends: Ends, project: str, error: ClusterError) -> tuple[str, str]:
@@ -96,31 +98,36 @@ def login_refused(cluster: Cluster, error: ClusterError) -> LoginError:
     return LoginError(words, "log in again (oc login ...), then run again")
 
 
-def _wanted(ends: Ends, project: str, entries: Sequence[Entry]) -> tuple[list[Grant], list[str]]:
+def _wanted(ends: Ends, project: str, entries: Sequence[Entry]) -> tuple[list[Grant], list[str], bool]:
+    """The grants, what else is to be known, and whether everything could be read."""
     grants: list[Grant] = []
     notes: list[str] = []
+    complete = True
     for index, entry in entries:
         grants += written(index, entry)
         if entry.carry_over:
             for source in ends.sources(project):
-                more, left = _carried(ends, index, entry, source)
+                more, left, whole = _carried(ends, index, entry, source)
                 grants += more
                 notes += left
-    return grants, [*notes, *_absent(ends.target, grants)]
+                complete = complete and whole
+    return grants, [*notes, *_absent(ends.target, grants)], complete
 
 
-def _carried(ends: Ends, index: int, entry: AccessEntry, source: str) -> tuple[list[Grant], list[str]]:
+def _carried(ends: Ends, index: int, entry: AccessEntry, source: str) -> tuple[list[Grant], list[str], bool]:
     assert ends.source
     assert ends.source_roles
     try:
+        if ends.source.get(PROJECT, source) is None:
+            return [], [f"there is no project {source} at the source: nothing is carried over from it"], False
         bindings = read_bindings(ends.source, source)
         local = read_roles(ends.source, source)
         pulls = partial(pulls_of, ends.source_roles, local)
-        return carried(index, entry, source, bindings, pulls, ends.projects)
+        return (*carried(index, entry, source, bindings, pulls, ends.projects), True)
     except ClusterError as error:
         _check_login(ends.source, error)
         who = f"an admin of {source} on the old cluster can list them: oc get rolebindings -n {source}"
-        return [], [f"what {source} grants today could not be read ({error.problem}: {error.words}); {who}"]
+        return [], [f"what {source} grants today could not be read ({error.problem}: {error.words}); {who}"], False
 
 
 def _absent(target: Cluster, grants: Sequence[Grant]) -> Iterator[str]:
@@ -146,7 +153,7 @@ def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> It
     for left in reversed(range(_TRIES)):
         again = False
         for event in apply_changes(ends.target, plan.changes):
-            if isinstance(event, Written) and event.error and event.error.problem is Problem.CONFLICT and left:
+            if isinstance(event, Written) and event.error and event.error.problem in _LOOK_AGAIN and left:
                 event, again = replace(event, again=True), True
             yield event
         if not again:

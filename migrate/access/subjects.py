@@ -74,7 +74,8 @@ def normal(subject: Subject) -> Subject:
     """One way to write each subject: a service account is no user of a long name."""
     if subject.kind == USER and subject.name.startswith(_ACCOUNT):
         project, _, account = subject.name.removeprefix(_ACCOUNT).partition(":")
-        return Subject(SERVICE_ACCOUNT, account, project)
+        if project and account and ":" not in account:
+            return Subject(SERVICE_ACCOUNT, account, project)
     return subject
 
 
@@ -85,10 +86,15 @@ def subjects_of(binding: dict[str, Any], namespace: str) -> tuple[Subject, ...]:
         binding: rbac.authorization.k8s.io, authorization.openshift.io, or 3.11's `v1`.
         namespace: its project, where service accounts without one are.
     """
-    listed = [_listed(entry, namespace) for entry in binding.get("subjects") or () if isinstance(entry, dict)]
-    users = [Subject(USER, str(name)) for name in binding.get("userNames") or ()]
-    groups = [Subject(GROUP, str(name)) for name in binding.get("groupNames") or ()]
+    listed = [_listed(entry, namespace) for entry in _list(binding, "subjects") if isinstance(entry, dict)]
+    users = [Subject(USER, str(name)) for name in _list(binding, "userNames")]
+    groups = [Subject(GROUP, str(name)) for name in _list(binding, "groupNames")]
     return tuple(dict.fromkeys(normal(subject) for subject in (*listed, *users, *groups) if subject.name))
+
+
+def _list(binding: dict[str, Any], key: str) -> list[Any]:
+    found = binding.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _listed(entry: dict[str, Any], namespace: str) -> Subject:
@@ -103,6 +109,8 @@ def nobody(subject: Subject) -> str:
     if subject.kind == USER and subject.name in ("system:unauthenticated", *_LOGGED_IN):
         word = "authenticated" if subject.name in _LOGGED_IN else "unauthenticated"
         return f"{subject.name} is a group: as a user it is nobody (say `{word}`)"
+    if subject.kind == USER and subject.name.startswith(_ACCOUNT):
+        return f"{subject.name} is no service account: system:serviceaccount:PROJECT:NAME is one"
     if subject.kind == GROUP and subject.name == ANONYMOUS.name:
         return "system:anonymous is a user: as a group it is nobody (say `anonymous`)"
     return ""

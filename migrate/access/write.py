@@ -32,24 +32,32 @@ class Written:
 
 
 def apply_changes(cluster: Cluster, changes: Iterable[Change]) -> Iterator[Writing | Written]:
-    """Send the changes of one project in their order; after one that is not taken the rest makes no sense."""
+    """Send the changes of one project in their order; a binding to a Role that was not taken is left out."""
+    refused: set[str] = set()
     for change in changes:
+        role = change.after.get("roleRef") or {}
+        if role.get("kind") == ROLE.name and role.get("name") in refused:
+            continue
         yield Writing(change)
         try:
             yield Written(change, _send(cluster, change))
         except ClusterError as error:
             yield Written(change, error=error)
-            return
+            if error.problem in (Problem.CONFLICT, Problem.UNREACHABLE):
+                return
+            refused.add(change.name if change.kind is ROLE else "")
 
 
 def _send(cluster: Cluster, change: Change) -> Object:
-    """Server-side where the server can (3.11 cannot)."""
+    """Server-side where the server can (3.11 cannot); what is not there yet is created, which never takes over."""
+    if not change.before:
+        return cluster.create(change.kind, change.after)
     try:
         return cluster.apply(change.kind, change.after)
     except ClusterError as error:
         if error.problem is not Problem.UNSUPPORTED:
             raise
-    return (cluster.replace if change.before else cluster.create)(change.kind, change.after)
+    return cluster.replace(change.kind, change.after)
 
 
 # --- taking back ------------------------------------------------------------------------------------------------
@@ -68,6 +76,7 @@ class Applied:
         uid: of what stood there after the last write; empty where that is not known (a kill in between).
         added: the subjects that this tool added.
         after: what was applied last.
+        server: the API that it was sent to; empty where that was not kept.
     """
 
     ids: tuple[int, ...]
@@ -78,6 +87,7 @@ class Applied:
     uid: str
     added: frozenset[Subject]
     after: Mapping[str, Any] = field(repr=False)
+    server: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,10 +160,10 @@ def send_undo(cluster: Cluster, undo: Undo) -> None:
 
 
 def _delete(cluster: Cluster, kind: Kind, undo: Undo) -> None:
-    """Delete it as it was read: emptied first, which fails where somebody changed it meanwhile."""
+    """Delete it as it was read: a binding is emptied first, which fails where somebody changed it meanwhile."""
     assert undo.live is not None
-    empty: dict[str, list[Any]] = {"subjects": []} if kind is ROLE_BINDING else {"rules": []}
-    cluster.replace(kind, {**undo.live, **empty})
+    if kind is ROLE_BINDING:
+        cluster.replace(kind, {**undo.live, "subjects": []})
     cluster.delete(kind, undo.applied.name, undo.applied.project)
 
 

@@ -263,7 +263,7 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
     for each in plans:
         for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
             if isinstance(event, Writing):
-                row = run.state.record_writing(event.change)
+                row = run.state.record_writing(event.change, run.ends.target.server)
                 continue
             run.state.record_written(row, event)
             if event.again:
@@ -276,7 +276,7 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
         counts = {str(s): sum(g.standing is s for each in plans for g in each.grants) for s in Standing}
         json_line({"event": last, "counts": counts, "written": written, "exitCode": int(code)})
     else:
-        _say_applied(run, plans, written)
+        _say_applied(run, plans, written, failed)
     return code
 
 
@@ -290,16 +290,20 @@ def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:
         result(show.written_lines(event.change, problem, way_out))
 
 
-def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int) -> None:
+def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, failed: int) -> None:
     troubled = [each for each in plans if each.needs_attention]
     result(show.access_plan_lines(troubled)[:-1] if troubled else [])
-    done = f"{written} written" if written else "nothing to write: every grant is there already"
+    nothing = (
+        "nothing written" if failed or access_exit_code(plans) else "nothing to write: every grant is there already"
+    )
+    done = f"{written} written" if written else nothing
     result([f"{show.access_summary(plans)}; {done}"])
     result([f"To prove it: {command_line('access verify', run.session.manifest.path, run.options)}"])
 
 
 def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
-    chosen = [item for item in run.state.applied() if run.session.project in ("", item.project)]
+    names = {run.session.project, run.ends.projects.get(run.session.project, "")}
+    chosen = [item for item in run.state.applied() if not run.session.project or item.project in names]
     left = 0
     for item in chosen:
         undo = _undo(run.ends.target, item)
@@ -322,12 +326,16 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
 
 def _undo(target: Cluster, item: Applied) -> Undo:
     """What taking one object back means, as it is now."""
+    if item.server and item.server != target.server:
+        return Undo(item, f"was written at {item.server}, and {target.server} is another API", done=False)
     try:
         live = target.get(KINDS[item.kind], item.name, item.project)
         if item.kind == ROLE_BINDING.name:
             return undo_binding(item, live)
         bindings = read_bindings(target, item.project)
     except ClusterError as error:
+        if error.problem is Problem.LOGIN:
+            raise login_refused(target, error) from None
         return Undo(item, f"cannot be read: {error}", done=False)
     return undo_role(item, live, [b.name for b in bindings if b.role.kind == item.kind and b.role.name == item.name])
 

@@ -4,16 +4,16 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from migrate.access.plan import ProjectPlan, Standing
+from migrate.access.plan import PlannedGrant, ProjectPlan, Standing
 from migrate.access.prove import Proof, open_beyond, prove
 from migrate.access.read import Stream, read_streams
-from migrate.access.stage import Ends
+from migrate.access.stage import Ends, login_refused
 from migrate.access.subjects import WITHOUT_LOGIN, Subject, subject_of
 from migrate.cli.options import say
 from migrate.cli.session import Session, questions
-from migrate.cluster import Cluster
+from migrate.cluster import Cluster, ClusterError, Problem
 from migrate.credentials import Login, login_of
-from migrate.errors import MigrateError
+from migrate.errors import LoginError, MigrateError
 from migrate.images.failures import FailureClass
 from migrate.images.pace import Pace
 from migrate.images.registry import Registry, RegistryError
@@ -33,10 +33,34 @@ def proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[
 
 
 def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tuple[list[Proof], list[str]]:
-    streams = read_streams(target, plan.project) or []
+    try:
+        streams = read_streams(target, plan.project) or []
+    except ClusterError:
+        streams = []
     grants = [planned.grant for planned in plan.grants if planned.standing is not Standing.REFUSED]
-    proofs = [prove(grant, streams, pull, target.may) for grant in grants]
-    return proofs, open_beyond(plan.project, streams, grants, pull)
+    proofs = [_proof(planned, streams, pull, target) for planned in plan.grants if planned.grant in grants]
+    try:
+        return proofs, open_beyond(plan.project, streams, grants, pull)
+    except MigrateError as error:
+        say(f"note: what else is open in {plan.project} could not be asked: {error.what}")
+        return proofs, []
+
+
+def _proof(planned: PlannedGrant, streams: Sequence[Stream], pull: "_Puller", target: Cluster) -> Proof:
+    """A proof; a grant that is not there is none, and one that cannot be asked about does not hold as far as known."""
+    grant = planned.grant
+    if planned.standing is Standing.ADD:
+        return Proof(grant, holds=False, words="it is not granted: `access apply` would add it")
+    try:
+        return prove(grant, streams, pull, target.may)
+    except LoginError:
+        raise
+    except MigrateError as error:
+        return Proof(grant, holds=False, words=f"it could not be asked: {error.what}")
+    except ClusterError as error:
+        if error.problem is Problem.LOGIN:
+            raise login_refused(target, error) from None
+        return Proof(grant, holds=False, words=f"it could not be asked: {error}")
 
 
 class _Puller:
@@ -47,7 +71,7 @@ class _Puller:
         self._session = session
         self._tokens = _tokens(session)
         self._registries: dict[str, Registry] = {}
-        self._answers: dict[tuple[str, str, Stream], bool] = {}
+        self._answers: dict[tuple[str, str, Stream], bool | None] = {}
         self._lock = threading.Lock()
 
     def __call__(self, subject: Subject, project: str, stream: Stream) -> bool | None:
@@ -61,9 +85,10 @@ class _Puller:
             self._answers[key] = self._gives(registry, project, stream)
         return self._answers[key]
 
-    def _gives(self, registry: Registry, project: str, stream: Stream) -> bool:
+    def _gives(self, registry: Registry, project: str, stream: Stream) -> bool | None:
         try:
-            return registry.find_manifest(f"{project}/{stream.name}", stream.tag) is not None
+            found = registry.find_manifest(f"{project}/{stream.name}", stream.tag)
+            return None if found is None else True  # who may not read it is not told that it is missing
         except RegistryError as error:
             if error.failure.kind in (FailureClass.LOGIN, FailureClass.DENIED):
                 return False

@@ -6,7 +6,7 @@ from typing import Any
 from migrate.access.plan import Change
 from migrate.access.subjects import Subject, subjects_of
 from migrate.access.write import Applied, Written
-from migrate.cluster import ROLE_BINDING, Problem
+from migrate.cluster import ROLE_BINDING
 from migrate.state.rows import Rows
 from migrate.state.times import now
 
@@ -14,11 +14,11 @@ from migrate.state.times import now
 class GrantRows(Rows):
     """The table `grants`."""
 
-    def record_writing(self, change: Change) -> int:
+    def record_writing(self, change: Change, server: str) -> int:
         """A change of access is about to be sent; the number of its row."""
         row = {
             "run_id": self.run_id, "project": change.project, "kind": change.kind.name, "name": change.name,
-            "before": json.dumps(change.before), "after": json.dumps(change.after),
+            "before": json.dumps(change.before), "after": json.dumps(change.after), "server": server,
         }  # fmt: skip
         with self._writing():
             return int(self._db.table("grants").insert(row).last_pk or 0)
@@ -29,7 +29,7 @@ class GrantRows(Rows):
             if written.document is not None:
                 after = json.dumps(written.document)
                 self._db.table("grants").update(row, {"after": after, "applied_at": now()})
-            elif written.error and written.error.problem is not Problem.UNREACHABLE:
+            elif written.error and not written.error.maybe:
                 self._db.table("grants").delete(row)
 
     def applied(self) -> list[Applied]:
@@ -49,15 +49,21 @@ class GrantRows(Rows):
 
 
 def _applied(rows: list[dict[str, Any]]) -> Applied:
-    """One object over all writes of it, oldest first."""
-    first, last = rows[0], rows[-1]
-    before, after = (json.loads(first["before"]) or {}), json.loads(last["after"])
+    """One object over all writes of it, oldest first; writes of one that was deleted since do not count."""
+    uids = [_uid(row["after"]) if row["applied_at"] else "" for row in rows]
+    uid = next((each for each in reversed(uids) if each), "")
+    ours = [row for row, each in zip(rows, uids, strict=True) if each in ("", uid)]
     added: set[Subject] = set()
-    for row in rows:
+    for row in ours:
         old = subjects_of(json.loads(row["before"]) or {}, row["project"])
         added |= set(subjects_of(json.loads(row["after"]), row["project"])) - set(old)
-    uid = str(after["metadata"].get("uid", "")) if last["applied_at"] else ""
+    first, last = ours[0], ours[-1]
     return Applied(
         tuple(row["id"] for row in rows), first["project"], first["kind"], first["name"],
-        not before, uid, frozenset(added), after,
+        json.loads(first["before"]) is None, uid, frozenset(added), json.loads(last["after"]), last["server"] or "",
     )  # fmt: skip
+
+
+def _uid(document: str) -> str:
+    metadata = json.loads(document).get("metadata")
+    return str(metadata.get("uid", "")) if isinstance(metadata, dict) else ""

@@ -72,4 +72,10 @@ def m003_verdict_class(db: sqlite_utils.Database) -> None:
     db.table("copies").add_column("verdict_class", str)
 
 
-KNOWN_MIGRATIONS = frozenset({"m001_first", "m002_depth", "m003_verdict_class"})
+@MIGRATIONS()
+def m004_server(db: sqlite_utils.Database) -> None:
+    """Which API a grant was sent to."""
+    db.table("grants").add_column("server", str)
+
+
+KNOWN_MIGRATIONS = frozenset({"m004_server", "m001_first", "m002_depth", "m003_verdict_class"})
