@@ -172,6 +172,22 @@ def test_what_the_old_project_grants_is_carried_over(both: Clusters) -> None:
     assert both.pulls(WEB, BOB_TOKEN)
 
 
+def test_a_renamed_image_stream_is_opened_by_its_new_name(both: Clusters) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/db", "1")
+    rules = [{"apiGroups": ["image.openshift.io"], "resources": ["imagestreams/layers"], "verbs": ["get"]}]
+    rules[0]["resourceNames"] = ["db"]
+    metadata = {"name": "db-only", "namespace": "my-app"}
+    both.old.apply({"kind": "Role", "metadata": metadata, "rules": rules})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "db-only"}
+    subjects = [both.subject("User", "system:anonymous")]
+    both.old.apply({"kind": "RoleBinding", "metadata": metadata, "roleRef": reference, "subjects": subjects})
+    moves = "images: [{from: my-app/db, to: my-app-2/database}]\naccess: [{project: my-app-2, carryOver: true}]\n"
+    ran = both.run("run", both.manifest(moves), "--apply")
+    assert ran.code == 0, ran.text
+    assert both.pulls("my-app-2/database:1")
+    assert not both.pulls(WEB)
+
+
 # --- errors -----------------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from migrate.manifest.model import AccessEntry
 ANN = Subject(USER, "ann")
 LAYERS = {"apiGroups": ["image.openshift.io"], "resources": ["imagestreams/layers"], "verbs": ["get"]}
 RULES = {
+    "some": [{**LAYERS, "resourceNames": ["web", "db"]}],
     "registry-viewer": [LAYERS],
     "system:image-puller": [LAYERS],
     "edit": [LAYERS, {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["*"]}],
@@ -319,7 +320,9 @@ def carry(
         binding_of({"metadata": {"name": r}, "roleRef": {"name": r}, "subjects": [s.document for s in who]}, "old")
         for r, who in bindings
     ]
-    return carried(0, entry, "old", made, partial(pulls, {}), {"old": "p", **(projects or {})})
+    names = {"web": "site", "api": "api"}
+    known = {"old": "p", **(projects or {})}
+    return carried(0, entry, "old", made, partial(pulls, {}), known, lambda name: names.get(name, ""))
 
 
 def test_pulling_goes_along_and_nothing_else() -> None:
@@ -362,6 +365,12 @@ def test_who_can_pull_at_the_target_already_gets_nothing_more() -> None:
 def test_one_person_with_two_roles_is_carried_once() -> None:
     grants, _ = carry(("system:image-puller", [ANN]), ("registry-viewer", [ANN]), ("edit", [ANN]))
     assert len(grants) == 1
+
+
+def test_image_streams_are_called_what_they_are_called_at_the_target() -> None:
+    grants, notes = carry(("some", [ANN]))
+    assert [(g.subject, g.role, g.images) for g in grants] == [(ANN, "", ("site",))]
+    assert notes == ["some in old is for db, which does not go to p"]
 
 
 def test_images_of_the_entry_narrow_what_is_carried() -> None:

@@ -1,7 +1,7 @@
 """Grants: who is to be let in, to what, and why. From the manifest, and from what the source project grants. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrate.access.rights import KNOWN_PULLERS, Binding, Pulls, RoleName
 from migrate.access.subjects import Subject, only_there, subject_of, words_for
@@ -47,6 +47,7 @@ def carried(
     bindings: Iterable[Binding],
     pulls: Callable[[RoleName], Pulls],
     projects: Mapping[str, str],
+    moved: Callable[[str], str],
 ) -> tuple[list[Grant], list[str]]:
     """What a source project grants for pulling today, as grants at the target; and in words what cannot go with it.
 
@@ -57,11 +58,19 @@ def carried(
         bindings: its RoleBindings.
         pulls: what a role of the source lets be pulled.
         projects: source project -> target project, of all that the manifest moves.
+        moved: what an image stream of the source project is called in the target project; empty where it does not go
+            there.
     """
     grants: dict[tuple[Subject, str, tuple[str, ...]], Grant] = {}
     notes: list[str] = []
     for binding in bindings:
         allowed = pulls(binding.role)
+        stay = sorted(name for name in allowed.images if not moved(name))
+        if stay and binding.subjects:
+            notes.append(
+                f"{binding.role.name} in {source} is for {', '.join(stay)}, which does not go to {entry.project}"
+            )
+        allowed = replace(allowed, images=frozenset(filter(None, map(moved, allowed.images))))
         images = _chosen(entry, allowed)
         if allowed.nothing or (images is None):
             continue

@@ -1,6 +1,6 @@
 """The stage as a whole: for each target project its entries, what both clusters say, and the plan that follows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,12 +31,14 @@ class Ends:
         source: where `carryOver` looks; None where the manifest names no API for it.
         projects: source project -> target project, of all that the manifest moves.
         user: who asks at the target, for advice; empty where that is not known.
+        moved: (source project, image stream, target project) -> its name there; empty where it does not go there.
     """
 
     target: Cluster
     source: Cluster | None
     projects: Mapping[str, str]
     user: str = ""
+    moved: Callable[[str, str, str], str] = lambda _source, stream, _target: stream
     target_roles: ClusterRoles = field(init=False)
     source_roles: ClusterRoles | None = field(init=False)
 
@@ -123,7 +125,12 @@ def _carried(ends: Ends, index: int, entry: AccessEntry, source: str) -> tuple[l
         bindings = read_bindings(ends.source, source)
         local = read_roles(ends.source, source)
         pulls = partial(pulls_of, ends.source_roles, local)
-        return (*carried(index, entry, source, bindings, pulls, ends.projects), True)
+        grants, notes = carried(
+            index, entry, source, bindings, pulls, ends.projects, lambda name: ends.moved(source, name, entry.project)
+        )
+        if len(ends.sources(entry.project)) > 1 and any(not grant.images for grant in grants):
+            notes.append(f"whoever could pull all of {source} can pull all of {entry.project}: it is made of several")
+        return grants, notes, True
     except ClusterError as error:
         _check_login(ends.source, error)
         who = f"an admin of {source} on the old cluster can list them: oc get rolebindings -n {source}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -169,7 +170,7 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     source = session.cluster("source") if carry and any(entry.carry_over for entry in entries) else None
     if source is None and carry and any(entry.carry_over for entry in entries):
         raise UsageError("carryOver reads the source's OpenShift API, and none is named", _how("source"))
-    return Ends(target, source, project_names(session), _whoami(target))
+    return Ends(target, source, project_names(session), _whoami(target), partial(stream_name, session))
 
 
 def _how(end: str) -> str:
@@ -185,6 +186,24 @@ def project_names(session: Session) -> dict[str, str]:
         if request.source.repository.registry == host
     }
     return {**named, **session.manifest.file.projects}
+
+
+def stream_name(session: Session, source: str, stream: str, target: str) -> str:
+    """What an image stream of a source project is called in a target project; empty where it does not go there.
+
+    A manifest that moves none of the project's images says nothing of it: then names stay.
+    """
+    host = session.manifest.file.source.registry
+    requests = [r for r in session.manifest.images if r.source.repository.registry == host]
+    requests = [r for r in requests if r.source.repository.project == source]
+    if not requests:
+        return stream
+    for request in reversed(requests):
+        project, _, name = request.target_path.partition("/")
+        whole = request.project and project == target
+        if whole or (request.source.repository.path == f"{source}/{stream}" and project == target):
+            return stream if whole else name
+    return ""
 
 
 def _whoami(target: Cluster) -> str:
