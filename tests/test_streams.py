@@ -7,14 +7,21 @@ from typing import Any
 
 import httpx
 import pytest
-from clusters import OLD_TOKEN, Clusters, image, two_clusters
+from clusters import NEW_TOKEN, OLD_TOKEN, Clusters, image, two_clusters
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
 from registrylab.gateway import Answer
 from registrylab.registry import registry
 
+from migrate.cluster import Cluster
+from migrate.credentials import ApiAccess
+from migrate.images.failures import FailureClass
+from migrate.images.plan import Action, Copy
 from migrate.images.streams import Kept, stream_of
+from migrate.images.target_streams import make_alias
+from migrate.manifest import ImageOptions
+from migrate.reference import Reference, Repository
 
 MOVE = "images: [my-app]\n"
 
@@ -126,6 +133,48 @@ def test_what_was_pushed_over_an_alias_is_a_tag_of_its_own(both: Clusters) -> No
     tags = {tag["tag"]: tag["items"][0]["image"] for tag in stream(both, "web")["status"]["tags"]}
     assert tags["prod"] != tags["1.4"]
     assert digest
+
+
+@pytest.mark.parametrize("on_conflict", ["fail", "skip"])
+def test_an_alias_does_not_follow_what_somebody_else_put_there(both: Clusters, on_conflict: str) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/web", "1.4")
+    alias(both, "web:prod", "web:1.4")
+    with both.pushed(both.new, NEW_TOKEN) as client:
+        client.push("my-app-2/web", image("foreign"), "1.4")
+    ran = both.run("copy", both.manifest(f"{MOVE}defaults: {{onConflict: {on_conflict}}}\n"))
+    assert ran.code == 3
+    assert "what it follows, my-app-2/web:1.4, holds other content at the target" in ran.text
+    assert [tag["tag"] for tag in stream(both, "web")["status"]["tags"]] == ["1.4"]
+
+
+def test_tags_that_follow_each_other_are_moved(both: Clusters) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/web", "x", "y")
+    old = both.old.get("ImageStream", "my-app", "web")
+    assert old
+    spec = [{"name": a, "from": {"kind": "ImageStreamTag", "name": f"web:{b}"}} for a, b in (("x", "y"), ("y", "x"))]
+    both.old.apply({**old, "kind": "ImageStream", "spec": {"tags": spec}})
+    manifest = both.manifest(MOVE)
+    ran = both.run("copy", manifest)
+    assert (ran.code, "2 done" in ran.out) == (0, True), ran.text
+    (tag,) = stream(both, "web")["spec"]["tags"]
+    assert (tag["name"], tag["from"]["name"]) == ("y", "web:x")
+    assert "nothing to do: 2 tags" in both.run("copy", manifest).out
+
+
+def test_an_alias_is_not_made_over_what_was_pushed_meanwhile(both: Clusters) -> None:
+    copied = make_image_copy("")
+    assert copied.alias
+    digests: dict[Reference, str] = {copied.alias: DIGEST, copied.target: f"sha256:{'b' * 64}"}
+    made = make_alias(Cluster(ApiAccess("a test", {"server": both.new.api_url})), lambda t: digests[t], copied, "")
+    assert made.failure
+    assert made.failure.kind is FailureClass.CONFLICT
+    assert "was not there when planned" in made.failure.words
+
+
+def make_image_copy(present: str) -> Copy:
+    repository = Repository("new.example", "my-app-2/web")
+    tags = [repository.tagged(name) for name in ("prod", "1.4")]
+    return Copy(tags[0], tags[0], Action.LINK, "", ImageOptions(), present=present, alias=tags[1])
 
 
 def test_an_external_image_comes_from_upstream_where_the_old_registry_does_not_give_it(

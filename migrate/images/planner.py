@@ -161,11 +161,28 @@ def _located(look: Lookups, copy: Copy) -> Copy:
 
 def mark_aliases(copies: Sequence[Copy], look: Lookups, scope: Scope) -> list[Copy]:
     """Tags that follow another tag follow it at the target again, where that one goes there too."""
-    targets = {_asked(copy): copy.target for copy in copies if copy.source.tag}
-    return [_with_alias(copy, look, targets, scope) for copy in copies]
+    targets = {_asked(copy): copy for copy in copies if copy.source.tag}
+    return _without_cycles([_with_alias(copy, look, targets, scope) for copy in copies])
 
 
-def _with_alias(copy: Copy, look: Lookups, targets: Mapping[Reference, Reference], scope: Scope) -> Copy:
+def _without_cycles(copies: Sequence[Copy]) -> list[Copy]:
+    """Tags that follow each other in a circle: the first one becomes a tag of its own, and the others follow it."""
+    follows = {copy.target: copy.alias for copy in copies if copy.alias}
+    found = []
+    for copy in copies:
+        seen, at = {copy.target}, follows.get(copy.target)
+        while at is not None and at not in seen:
+            seen.add(at)
+            at = follows.get(at)
+        if copy.alias and at == copy.target:
+            del follows[copy.target]
+            words = f"it followed {copy.alias.short}, which follows it; here a tag of its own"
+            copy = replace(copy, alias=None, warnings=(*copy.warnings, words))
+        found.append(copy)
+    return found
+
+
+def _with_alias(copy: Copy, look: Lookups, targets: Mapping[Reference, Copy], scope: Scope) -> Copy:
     tag = look.stream_tag(_asked(copy)) if copy.action is Action.COPY else None
     if tag is None or tag.follows is None:
         return copy
@@ -174,10 +191,21 @@ def _with_alias(copy: Copy, look: Lookups, targets: Mapping[Reference, Reference
     now = look.stream_tag(followed)
     if now is not None and now.digest != tag.digest:
         return copy  # something else was pushed over the alias: it is a tag of its own by now
-    if followed in targets and scope.aliases:
-        return replace(copy, alias=targets[followed])
-    why = "the target's API is not in reach" if followed in targets else f"{followed.short} is not moved"
+    base = targets.get(followed)
+    if base is None:
+        why = f"{followed.short} is not moved"
+    elif not scope.aliases:
+        why = "the target's API is not in reach"
+    elif _top(copy) != _top(base) and _top(copy) and _top(base):
+        why = f"{followed.short} is converted in another way"
+    else:
+        return replace(copy, alias=base.target)
     return replace(copy, warnings=(*copy.warnings, f"it followed {followed.short}; here a tag of its own, for {why}"))
+
+
+def _top(copy: Copy) -> str:
+    """The digest that is to stand at the target; empty where it is not known."""
+    return copy.delivery.top.digest if copy.delivery and copy.delivery.top else ""
 
 
 def _read_manifests(

@@ -129,7 +129,7 @@ def aliases_of(plan: Plan) -> list[Copy]:
 
 
 def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, policy: str) -> CopyResult:
-    """Make a tag follow another one, and look at what stands there then.
+    """Make a tag follow another one, where both hold what they should, and look at what stands there then.
 
     Args:
         cluster: the target's API.
@@ -143,10 +143,8 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
     digest = ""
     try:
         expected = find(copy.alias)
-        if not expected:
-            words = f"what it follows, {copy.alias.short}, is not at the target"
-            failure = Failure(FailureClass.NOT_FOUND, words)
-        else:
+        failure = _in_the_way(copy, copy.alias, expected, find)
+        if failure is None:
             _put(cluster, alias_document(copy.target, copy.alias, policy))
             digest = find(copy.target)
             if digest != expected:
@@ -158,6 +156,22 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
         failure = error.failure
     media_type = copy.delivery.top.media_type if copy.delivery and copy.delivery.top else copy.media_type
     return CopyResult(copy, failure, digest, media_type, started=started, ended=time.time())
+
+
+def _in_the_way(copy: Copy, followed: Reference, expected: str, find: Callable[[Reference], str]) -> Failure | None:
+    """Why a tag must not be made to follow another one: that holds something else, or somebody moved this one."""
+    if not expected:
+        return Failure(FailureClass.NOT_FOUND, f"what it follows, {followed.short}, is not at the target")
+    wanted = copy.delivery.top.digest if copy.delivery and copy.delivery.top else expected
+    if expected != wanted:
+        words = f"what it follows, {followed.short}, holds other content at the target: {expected}, not {wanted}"
+        return Failure(FailureClass.CONFLICT, words)
+    now = find(copy.target)
+    if now in ("", copy.present, expected) or copy.options.on_conflict == "overwrite":
+        return None
+    return Failure(
+        FailureClass.CONFLICT, f"the target tag was {copy.present or 'not there'} when planned, and is {now} now"
+    )
 
 
 def alias_document(target: Reference, followed: Reference, policy: str) -> Mapping[str, Any]:
