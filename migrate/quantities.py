@@ -1,5 +1,6 @@
 """Sizes and times as people write and read them, and quotations of what they wrote."""
 
+import math
 import re
 from fractions import Fraction
 from reprlib import Repr
@@ -9,6 +10,14 @@ _SIZE_UNITS = {
     "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12,
     "ki": 2**10, "kib": 2**10, "mi": 2**20, "mib": 2**20, "gi": 2**30, "gib": 2**30, "ti": 2**40, "tib": 2**40,
 }  # fmt: skip
+_KUBERNETES_UNITS: dict[str, int | Fraction] = {
+    "": 1, "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000),
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+}  # fmt: skip
+_KUBERNETES = re.compile(
+    r"([+-]?)(?=\.?[0-9])([0-9]{0,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,2})|([a-zA-Z]{0,2}))"
+)
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)"
 _SIZE = re.compile(rf"{_NUMBER}\s*([a-zA-Z]*)")
@@ -29,6 +38,21 @@ def parse_size(text: str) -> int:
     if not found or found[2].lower() not in _SIZE_UNITS:
         raise ValueError(f"{quoted(text)} is not a size such as 16MiB or 5GB")
     return int(Fraction(found[1]) * _SIZE_UNITS[found[2].lower()])
+
+
+def kubernetes_quantity(text: str) -> int:
+    """Whole bytes of a quantity as Kubernetes writes them: `5Gi`, `1e3`, `3000m`, `.5k`; parts of a byte count as one.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    found = _KUBERNETES.fullmatch(text)
+    if not found or (found[5] or "") not in _KUBERNETES_UNITS:
+        raise ValueError(f"{quoted(text)} is not a quantity such as 5Gi, 1e9 or 500M")
+    sign, whole, part, exponent, unit = found.groups(default="")
+    number = Fraction(int(f"{whole}{part}"), 10 ** len(part))
+    scale = Fraction(10) ** int(exponent) if exponent else _KUBERNETES_UNITS[unit]
+    return math.ceil(number * scale) * (-1 if sign == "-" else 1)
 
 
 def parse_duration(text: str) -> float:

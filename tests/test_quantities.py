@@ -1,10 +1,20 @@
 """Sizes, times and counts: what people write is read exactly, and what they read is rounded well."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from migrate.quantities import count, format_duration, format_size, parse_duration, parse_size, quoted
+from migrate.quantities import (
+    count,
+    format_duration,
+    format_size,
+    kubernetes_quantity,
+    parse_duration,
+    parse_size,
+    quoted,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +137,34 @@ def test_a_quotation_is_one_short_printable_line(text: str) -> None:
 @given(st.text(alphabet="abc/:.-", max_size=98))
 def test_a_short_quotation_is_whole(text: str) -> None:
     assert quoted(text) == f"'{text}'"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0), ("1024", 1024), ("1e3", 1000), ("1E3", 1000), ("3000m", 3), ("1m", 1), ("1.0e2", 100), (".5k", 500),
+        ("+1k", 1000), ("-1k", -1000), ("5.", 5), ("1E", 10**18), ("1Ei", 2**60), ("2Pi", 2**51), ("1.5Gi", 3 * 2**29),
+        ("1e-3", 1), ("12345678901234567890", 12345678901234567890),
+    ],
+)  # fmt: skip
+def test_quantities_are_those_of_kubernetes(text: str, size: int) -> None:
+    assert kubernetes_quantity(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "k", "+", "1K", "1ki", "1KB", "1e", "1e3k", "1 k", " 1", "1..2", "inf", "None", "1e999"]
+)
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a quantity"):
+        kubernetes_quantity(text)
+
+
+@given(st.integers(0, 10**12), st.sampled_from(["Ki", "Mi", "Gi", "Ti"]))
+def test_quantities_and_sizes_agree_where_both_are_written_so(number: int, unit: str) -> None:
+    assert kubernetes_quantity(f"{number}{unit}") == parse_size(f"{number}{unit}")
+
+
+@given(st.text() | st.from_regex(r"[+-]?[0-9.]*([eE][0-9]*|[a-zA-Z]*)", fullmatch=True))
+def test_any_text_is_a_quantity_or_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert isinstance(kubernetes_quantity(text), int)

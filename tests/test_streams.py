@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
 from registrylab.gateway import Answer
+from registrylab.kubeapi import Fault
 from registrylab.registry import registry
 
 from migrate.cluster import Cluster
@@ -211,6 +212,49 @@ def test_a_limit_range_is_known_before_a_byte_is_sent(both: Clusters) -> None:
     assert ran.code == 3
     assert "too-large" in ran.out
     assert [r for r in both.new.registry.seen if r.phase == "upload"] == []
+
+
+def answering(path: str, document: object) -> Fault:
+    answer = Answer(200, (("Content-Type", "application/json"),), json.dumps(document).encode())
+    return lambda asked: answer if asked.path.partition("?")[0].endswith(path) else None
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [None], [{}], [{"metadata": None}], [{"metadata": {"labels": ["a"]}}], [{"spec": [1]}],
+        [{"spec": {"limits": [1]}}],
+        [{"spec": {"limits": [{"type": "openshift.io/Image", "max": "1"}]}}], "abc", None,
+    ],
+)  # fmt: skip
+def test_whatever_lists_hold_ends_nothing(both: Clusters, items: object) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/web", "1")
+    for kind in ("imagestreams", "limitranges"):
+        both.new.api.faults.append(answering(f"my-app-2/{kind}", {"items": items, "metadata": {}}))
+    ran = both.run("copy", both.manifest(MOVE))
+    assert (ran.code, "1 done" in ran.out) == (0, True), ran.text
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        {"metadata": None},
+        {"metadata": {"name": "web", "namespace": "other"}, "spec": None, "status": {"tags": None}},
+        {
+            "metadata": {"name": "odd", "namespace": "my-app"},
+            "status": {
+                "tags": [{"tag": "1", "items": [{"image": "abc", "dockerImageReference": "docker.io/x/y@abc"}]}]
+            },
+        },
+    ],
+)
+def test_whatever_an_old_stream_is_the_others_are_moved(both: Clusters, stream: object) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/web", "1")
+    real = both.old.get("ImageStream", "my-app", "web")
+    both.old.api.faults.append(answering("my-app/imagestreams", {"items": [stream, real], "metadata": {}}))
+    ran = both.run("copy", both.manifest(MOVE))
+    assert "1 done" in ran.out, ran.text
+    assert "bug" not in ran.text
 
 
 def test_a_stream_that_may_not_be_made_is_explained(both: Clusters) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from migrate.cluster import IMAGE_STREAM, Cluster, ClusterError
-from migrate.reference import InvalidReference, Reference, Repository, parse_reference, valid_tag
+from migrate.reference import InvalidReference, Reference, Repository, parse_reference, valid_digest, valid_tag
 
 
 class Kept(StrEnum):
@@ -68,28 +68,28 @@ def stream_of(document: Mapping[str, Any], own_hosts: Collection[str]) -> ImageS
         document: an ImageStream.
         own_hosts: the names under which its registry is known.
     """
-    metadata, spec, status = (_mapping(document.get(key)) for key in ("metadata", "spec", "status"))
+    metadata, spec, status = (mapping(document.get(key)) for key in ("metadata", "spec", "status"))
     project, name = str(metadata.get("namespace", "")), str(metadata.get("name", ""))
     hosts = {*own_hosts, *(_host(status.get(k)) for k in ("dockerImageRepository", "publicDockerImageRepository"))}
-    asked = {str(tag.get("name")): tag for tag in _mappings(spec.get("tags"))}
-    filled = {str(tag.get("tag")): _mappings(tag.get("items")) for tag in _mappings(status.get("tags"))}
+    asked = {str(tag.get("name")): tag for tag in mappings(spec.get("tags"))}
+    filled = {str(tag.get("tag")): mappings(tag.get("items")) for tag in mappings(status.get("tags"))}
     names = [tag for tag in dict.fromkeys((*filled, *asked)) if valid_tag(tag)]
     tags = {tag: _tag(tag, asked.get(tag, {}), filled.get(tag, []), (project, name), hosts) for tag in names}
-    labels = {str(k): str(v) for k, v in _mapping(metadata.get("labels")).items()}
-    return ImageStream(project, name, tags, labels, _mapping(spec.get("lookupPolicy")).get("local") is True)
+    labels = {str(k): str(v) for k, v in mapping(metadata.get("labels")).items()}
+    return ImageStream(project, name, tags, labels, mapping(spec.get("lookupPolicy")).get("local") is True)
 
 
 def _tag(
     name: str, asked: Mapping[str, Any], items: list[dict[str, Any]], stream: tuple[str, str], hosts: Collection[str]
 ) -> StreamTag:
-    origin = _mapping(asked.get("from"))
+    origin = mapping(asked.get("from"))
     follows = _followed(origin, stream) if origin.get("kind") == "ImageStreamTag" else None
-    if not items or not items[0].get("image"):
+    if not items or not valid_digest(str(items[0].get("image"))):
         return StreamTag(name, Kept.NOWHERE, words=str(origin.get("name", "")))
     digest, reference = str(items[0]["image"]), str(items[0].get("dockerImageReference", ""))
     upstream = None if _host(reference) in hosts else _upstream(reference, digest)
     if follows and follows != (*stream, name):
-        policy = str(_mapping(asked.get("referencePolicy")).get("type", ""))
+        policy = str(mapping(asked.get("referencePolicy")).get("type", ""))
         return StreamTag(name, Kept.ALIAS, digest, upstream, follows, policy)
     return StreamTag(name, Kept.EXTERNAL if upstream else Kept.STORED, digest, upstream)
 
@@ -113,11 +113,13 @@ def _host(reference: object) -> str:
     return str(reference or "").partition("/")[0]
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """What should be a mapping; an empty one where it is none."""
     return value if isinstance(value, Mapping) else {}
 
 
-def _mappings(value: object) -> list[dict[str, Any]]:
+def mappings(value: object) -> list[dict[str, Any]]:
+    """The mappings of what should be a list of them."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -168,4 +170,4 @@ class StreamCatalog:
         except ClusterError as error:
             self._tell(f"note: the image streams of {project} cannot be listed ({error.words}); asking the registry")
             return None
-        return {stream.path: stream for stream in found}
+        return {stream.path: stream for stream in found if stream.project == project and stream.name}

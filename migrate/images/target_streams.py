@@ -17,9 +17,9 @@ from migrate.cluster import (
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.registry import RegistryError
-from migrate.images.streams import ImageStream
+from migrate.images.streams import ImageStream, mapping, mappings
 from migrate.images.transfer import CopyResult
-from migrate.quantities import parse_size
+from migrate.quantities import kubernetes_quantity
 from migrate.reference import Reference, Repository
 
 _CLASSES = {
@@ -46,14 +46,14 @@ def _limit(cluster: Cluster, project: str) -> int:
         found = cluster.list(LIMIT_RANGE, project)
     except ClusterError:
         return 0  # the registry says it at the end
-    limits = [limit for document in found for limit in (document.get("spec") or {}).get("limits") or ()]
-    sizes = [(limit.get("max") or {}).get("storage") for limit in limits if limit.get("type") == "openshift.io/Image"]
-    return min((size for size in map(_bytes, sizes) if size), default=0)
+    limits = [limit for document in found for limit in mappings(mapping(document.get("spec")).get("limits"))]
+    sizes = [mapping(limit.get("max")).get("storage") for limit in limits if limit.get("type") == "openshift.io/Image"]
+    return min((size for size in map(_bytes, sizes) if size > 0), default=0)
 
 
 def _bytes(quantity: object) -> int:
     try:
-        return parse_size(str(quantity))
+        return kubernetes_quantity(str(quantity))
     except ValueError:
         return 0
 
@@ -100,7 +100,7 @@ def _existing(cluster: Cluster, projects: Iterable[str]) -> dict[str, set[str] |
     for project in projects:
         try:
             listed = cluster.list(IMAGE_STREAM, project)
-            found[project] = {f"{project}/{document['metadata']['name']}" for document in listed}
+            found[project] = {f"{project}/{mapping(document.get('metadata')).get('name')}" for document in listed}
         except ClusterError:
             found[project] = None
     return found
