@@ -333,7 +333,7 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
                 {"event": "failed" if words else "reverted", **show.undo_document(undo), "problem": words or None}
             )
         else:
-            result([show.undo_line(undo), *([f"      FAILED: {words}"] if words else [])])
+            result([show.undo_line(undo, words)])
     code = ExitCode.INCOMPLETE if left else ExitCode.OK
     if as_json:
         json_line({"event": "summary", "reverted": len(chosen) - left, "left": left, "exitCode": int(code)})

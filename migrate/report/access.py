@@ -82,10 +82,11 @@ def written_lines(change: Change, problem: str, advice: str) -> list[str]:
     return [f"  {'changed' if change.before else 'made'} {name}{added}"]
 
 
-def undo_line(undo: Undo) -> str:
-    """One object that was, or would be, taken back."""
+def undo_line(undo: Undo, problem: str = "") -> str:
+    """One object that was, or would be, taken back; or why it was not."""
     applied = undo.applied
-    return f"  {applied.kind} {applied.project}/{applied.name}: {undo.words}"
+    words = f"NOT taken back: {problem}" if problem else undo.words
+    return f"  {applied.kind} {applied.project}/{applied.name}: {words}"
 
 
 def proof_lines(proofs: Sequence[Proof], beyond: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> list[str]:
@@ -176,14 +177,14 @@ def change_document(change: Change) -> dict[str, Any]:
     }
 
 
-def undo_document(undo: Undo) -> dict[str, Any]:
+def undo_document(undo: Undo, problem: str = "") -> dict[str, Any]:
     """One object that was taken back."""
     applied = undo.applied
     return {
         "object": applied.kind,
         "project": applied.project,
         "name": applied.name,
-        "deleted": undo.delete,
+        "deleted": undo.delete and not problem,
         "words": undo.words,
     }
 
