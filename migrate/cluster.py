@@ -299,20 +299,19 @@ class Cluster:
 
     def _connect(self, token: str) -> Client:
         user = {**self._access.user, **({"token": token} if token else {})}
-        with _making:
-            config = KubeConfig.from_dict(
-                {
-                    "current-context": "it",
-                    "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-                    "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
-                    "users": [{"name": "it", "user": user}],
-                }
-            )
-        direct = goes_direct(urlsplit(self.server).hostname or "")
+        parts = {
+            "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
+            "users": [{"name": "it", "user": user}],
+        }
         timeout = httpx2.Timeout(_TIMEOUT, connect=15.0)
         try:
+            direct = goes_direct(urlsplit(self.server).hostname or "")
+            with _making:
+                config = KubeConfig.from_dict(parts)
             return Client(config=config, timeout=timeout, trust_env=not direct, field_manager=MANAGER)
-        except (OSError, ValueError, ConfigError, httpx2.InvalidURL) as error:
+        except (OSError, ValueError, TypeError, ConfigError, msgspec.MsgspecError, httpx2.InvalidURL) as error:
             words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
             raise ClusterError(self.server, Problem.INVALID, words) from None
 

@@ -1,5 +1,6 @@
 """What the API's answers mean: refused for sure, done perhaps, not even asked; and when it is asked again."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from registrylab.gateway import Answer, Request, Reset
 from registrylab.kubeapi import login_page, server_error, strike, throttled
 
 from migrate.cluster import ROLE, ROLE_BINDING, Cluster, ClusterError, Problem
-from migrate.credentials.api import ApiAccess
+from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.login import Credential, Login
+from migrate.errors import LoginError
+from migrate.manifest.model import Login as LoginEntry
 
 RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
 
@@ -183,3 +186,57 @@ def test_a_name_that_means_something_else_in_an_address_is_not_sent(
         assert (caught.value.problem, caught.value.maybe) == (Problem.INVALID, False)
     assert new.api.seen == []
     assert cluster.whoami() == "ann"
+
+
+KEY = {"client-key-data": "QUJD"}
+CERTIFICATE = {"client-certificate-data": "QUJD"}
+
+
+@pytest.mark.parametrize(
+    ("where", "who", "words"),
+    [
+        ({"server": 5}, {}, "`server` is no address"),
+        ({"server": "http://[::1"}, {}, "`server` is no address"),
+        ({"server": "https://u:pw-secret@api.example"}, {}, "`server` is no address"),
+        ({"insecure-skip-tls-verify": "true"}, {}, "neither true nor false"),
+        ({"tls-server-name": "x"}, {}, "`tls-server-name` is not supported"),
+        ({"proxy-url": "http://p"}, {}, "`proxy-url` is not supported"),
+        ({"certificate-authority": "nosuch"}, {}, "cannot be read: No such file"),
+        ({}, CERTIFICATE, "needed together"),
+        ({}, {"client-certificate": "c", "client-key": "k"}, "cannot be read"),
+        ({}, {"password": 5}, "`password` is no text"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: dict[str, Any], who: dict[str, Any], words: str
+) -> None:
+    kubeconfig(tmp_path, monkeypatch, where, who)
+    with pytest.raises(LoginError, match=words) as caught:
+        api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), tmp_path)
+    assert "pw-secret" not in str(caught.value)
+
+
+def kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch, where: dict[str, Any], who: dict[str, Any]) -> None:
+    document = {
+        "contexts": [{"name": "it", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://api.example", **where}}],
+        "users": [{"name": "u", "user": {"token": NEW_TOKEN, **who}}],
+    }
+    (folder / "config").write_text(json.dumps(document))
+    monkeypatch.setenv("KUBECONFIG", str(folder / "config"))
+
+
+def test_a_certificate_and_a_token_are_both_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubeconfig(tmp_path, monkeypatch, {}, {**KEY, **CERTIFICATE})
+    found = api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), tmp_path)
+    assert found
+    assert (found.token(), found.user) == (NEW_TOKEN, {**KEY, **CERTIFICATE})
+
+
+def test_a_login_without_a_server_is_no_api_and_one_that_is_missing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig(tmp_path, monkeypatch, {"server": ""}, {})
+    assert api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), tmp_path) is None
+    with pytest.raises(LoginError, match="has no context 'other'"):
+        api_of(None, LoginEntry.model_validate({"kubeconfigContext": "other"}), tmp_path)

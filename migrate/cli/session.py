@@ -41,6 +41,7 @@ class Session:
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
     _clusters: dict[str, Cluster | None] = field(default_factory=dict)
+    _without_api: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -112,7 +113,7 @@ class Session:
         """The OpenShift API of one end; None where the manifest names none.
 
         Raises:
-            LoginError: what it names is not there.
+            LoginError: what it names is not there, or cannot be used.
         """
         with self._lock:
             if end not in self._clusters:
@@ -153,8 +154,18 @@ class Session:
         Raises:
             LoginError: what `api` names is not there.
         """
+        side: Side = getattr(self.manifest.file, end)
         registry = self.source if end == "source" else self.target
-        return self.cluster(end) if registry.is_openshift else None
+        if not registry.is_openshift or end in self._without_api:
+            return None
+        try:
+            return self.cluster(end)
+        except LoginError as error:
+            if side.api:
+                raise
+            self._without_api.add(end)  # the registry is enough for images
+            say(f"note: the {end}'s OpenShift API is not asked: {error.what}")
+            return None
 
     def _source_streams(self) -> StreamCatalog | None:
         cluster = self.image_cluster("source")

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrate.credentials.kubeconfig import kubeconfig_endpoint, kubeconfig_token
+from migrate.credentials.kubeconfig import (
+    NoServerError,
+    kubeconfig_endpoint,
+    kubeconfig_has_token,
+    kubeconfig_token,
+)
 from migrate.credentials.login import Credential, Login
 from migrate.credentials.origins import TOKEN_USER
 from migrate.credentials.tokens import from_environment, from_file
@@ -23,7 +28,7 @@ class ApiAccess:
         origin: where this comes from, for messages.
         cluster: a kubeconfig's `cluster`: server, and what certificates are trusted; file names are absolute.
         user: a kubeconfig's client certificate and key, or name and password, where it has them.
-        login: gives the token of now; None where the client certificate is the login.
+        login: gives the token of now; None where the client certificate, or name and password, is the login.
     """
 
     origin: str
@@ -59,14 +64,15 @@ def api_of(entry: Api | None, login: LoginEntry | None, folder: Path) -> ApiAcce
         folder: the manifest's folder; file names are relative to it.
 
     Raises:
-        LoginError: what `api` names is not there. (A login's context that names no server is no API.)
+        LoginError: what `api`, or the login's context, names is not there, or cannot be used. (A login's context that
+            names no server is no API.)
     """
     if entry and entry.server:
         return _named(entry, folder)
     if entry and entry.kubeconfig_context:
         return _of_context(entry.kubeconfig_context)
     if login and login.kubeconfig_context:
-        with suppress(LoginError):
+        with suppress(NoServerError):
             return _of_context(login.kubeconfig_context)
     return None
 
@@ -74,9 +80,12 @@ def api_of(entry: Api | None, login: LoginEntry | None, folder: Path) -> ApiAcce
 def _of_context(context: str) -> ApiAccess:
     cluster, user = kubeconfig_endpoint(context)
     origin = f"kubeconfig context {context!r}"
-    if any(name in user for name in ("client-certificate", "client-certificate-data", "username")):
+    other = any(name in user for name in ("client-certificate", "client-certificate-data", "username"))
+    if other and not kubeconfig_has_token(context):
         return ApiAccess(origin, cluster, user)
-    return ApiAccess(origin, cluster, login=Login(origin, lambda: Credential(TOKEN_USER, kubeconfig_token(context))))
+    return ApiAccess(
+        origin, cluster, user, login=Login(origin, lambda: Credential(TOKEN_USER, kubeconfig_token(context)))
+    )
 
 
 def _named(entry: Api, folder: Path) -> ApiAccess:

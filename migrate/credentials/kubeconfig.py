@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -22,6 +23,10 @@ _USER_KEYS = (*_USER_FILES, "client-certificate-data", "client-key-data", "usern
 
 Entry = tuple[Path, dict[str, Any]]
 """One entry, with the folder that its relative file names start from."""
+
+
+class NoServerError(LoginError):
+    """A context is there, and names no API server: it is for a registry only."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,68 @@ def kubeconfig_endpoint(context: str) -> tuple[dict[str, Any], dict[str, str]]:
     """A context's cluster, and its user without tokens, as kubeconfigs have them; file names are absolute.
 
     Raises:
-        LoginError: there is no such context, or it names no server.
+        NoServerError: it names no server.
+        LoginError: there is no such context, or what it says cannot be used.
     """
     found = _kubeconfig()
     names = found.context(context)
     folder, cluster = found.clusters.get(str(names.get("cluster", "")), (Path(), {}))
     if not cluster.get("server"):
-        raise LoginError(f"the kubeconfig context {context!r} names no cluster with a server", _CHECK_KUBECONFIG)
+        raise NoServerError(f"the kubeconfig context {context!r} names no cluster with a server", _CHECK_KUBECONFIG)
     user_folder, user = found.users.get(str(names.get("user", "")), (Path(), {}))
-    return (
+    chosen = (
         _absolute(folder, {key: cluster[key] for key in _CLUSTER_KEYS if cluster.get(key)}, [_CLUSTER_FILE]),
         _absolute(user_folder, {key: user[key] for key in _USER_KEYS if user.get(key)}, _USER_FILES),
     )
+    wrong = _unusable(cluster, user) or _unreadable({**chosen[0], **chosen[1]})
+    if wrong:
+        raise LoginError(f"the kubeconfig context {context!r}: {wrong}", _CHECK_KUBECONFIG)
+    return chosen
+
+
+def kubeconfig_has_token(context: str) -> bool:
+    """Whether a context's user has a token, or something that gives one."""
+    found = _kubeconfig()
+    _, user = found.users.get(str(found.context(context).get("user", "")), (Path(), {}))
+    return any(user.get(key) for key in ("token", "tokenFile", "exec"))
+
+
+def _unusable(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> str:
+    """Why a cluster or its user cannot be used for the API; never repeats a value, which may hold a secret."""
+    for key in ("tls-server-name", "proxy-url"):
+        if cluster.get(key):
+            return f"`{key}` is not supported"
+    if not _is_server(cluster.get("server")):
+        return "its `server` is no address such as https://api.example.org:6443 (without user name and password)"
+    if not isinstance(cluster.get("insecure-skip-tls-verify") or False, bool):
+        return "its `insecure-skip-tls-verify` is neither true nor false"
+    for key in (*_CLUSTER_KEYS, *_USER_KEYS):
+        value = {**cluster, **user}.get(key)
+        if value and key != "insecure-skip-tls-verify" and not isinstance(value, str):
+            return f"its `{key}` is no text"
+    has = {key: bool(user.get(key) or user.get(f"{key}-data")) for key in _USER_FILES}
+    if len(set(has.values())) > 1:
+        return "a client certificate and its key are needed together"
+    return ""
+
+
+def _is_server(value: object) -> bool:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+        plain = "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+def _unreadable(chosen: Mapping[str, Any]) -> str:
+    for key in (_CLUSTER_FILE, *_USER_FILES):
+        try:
+            if key in chosen:
+                Path(chosen[key]).read_bytes()
+        except (OSError, ValueError) as error:
+            return f"its `{key}` {chosen[key]} cannot be read: {getattr(error, 'strerror', error)}"
+    return ""
 
 
 def _absolute(folder: Path, entry: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
@@ -125,9 +180,13 @@ def _exec_token(plugin: Mapping[str, Any], folder: Path) -> str:
     environment["KUBERNETES_EXEC_INFO"] = json.dumps(asked)
     output = from_command([program, *arguments], Path(), environment)
     try:
-        token = json.loads(output)["status"]["token"]
-    except (ValueError, KeyError, TypeError):
-        token = None
+        status = json.loads(output)["status"]
+        token = status.get("token")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        status = token = None
+    if status and not token and status.get("clientCertificateData"):
+        words = f"the login program {command!r} gave a client certificate and no token, which is not supported"
+        raise LoginError(words, "use a login with a token")
     if not token or not isinstance(token, str):
         raise LoginError(f"the login program {command!r} gave no token", "run it by hand to see why")
     return token
