@@ -99,6 +99,8 @@ def test_single_image_streams_are_opened_by_a_narrow_role(both: Clusters) -> Non
     assert both.pulls(WEB)
     assert not both.pulls("my-app-2/api:1")
     assert both.run("access", "verify", manifest).code == 0
+    shown = both.run("access", "revert", manifest, "--dry-run")
+    assert (shown.code, shown.out.count("deleted")) == (0, 2), shown.text
     assert both.run("access", "revert", manifest).code == 0
     assert not both.pulls(WEB)
     assert [item["metadata"]["name"] for item in both.new.list("Role", "my-app-2")] == []
@@ -288,6 +290,8 @@ def test_what_is_no_longer_in_the_manifest_is_said(both: Clusters) -> None:
     manifest = both.access("[{project: my-app-2, allow: ['user:bob']}]")
     plan = both.run("access", "plan", manifest)
     assert f"no longer in the manifest: User system:anonymous in RoleBinding my-app-2/{VIEWER}" in plan.out
+    both.new.bind("my-app-2", "registry-viewer", both.subject("User", "bob"), name="a-first-one")
+    assert "User bob in RoleBinding" not in both.run("access", "plan", manifest).out
     assert both.run("access", "revert", manifest, "--dry-run").code == 0
     assert both.pulls(WEB)
     assert both.run("access", "revert", manifest).code == 0

@@ -175,6 +175,11 @@ def _role(found: ProjectAccess, grant: Grant) -> RoleName:
     return RoleName(found.role_kind(grant.role), grant.role)
 
 
+def role_of(grant: Grant) -> str:
+    """The name of the role that a grant's binding points at, where nobody else has taken it."""
+    return pull_role_name(grant.images) if grant.images else grant.role
+
+
 def pull_role_name(images: Sequence[str]) -> str:
     """The name of the Role for pulling these image streams: the same for the same streams, and for no others."""
     name = f"{MANAGER}-pull-{images[0][:_LONGEST_NAME]}"

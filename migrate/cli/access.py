@@ -1,6 +1,6 @@
 """`rahti-migrate access`: who may pull from the target projects; plan, apply, revert, verify."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from migrate.access.plan import ProjectPlan, Standing
+from migrate.access.plan import ProjectPlan, Standing, role_of
 from migrate.access.read import read_bindings
+from migrate.access.rights import RoleName
 from migrate.access.stage import Ends, Entry, apply_project, login_refused, plan_access, trouble
 from migrate.access.subjects import Subject
 from migrate.access.write import KINDS, Applied, Undo, Writing, Written, send_undo, undo_binding, undo_role
@@ -249,16 +250,20 @@ def plans_of(session: Session, ends: Ends) -> list[ProjectPlan]:
 
 def _leftovers(path: Path, manifest: Path, plans: Sequence[ProjectPlan]) -> list[tuple[Applied, Subject]]:
     """What earlier runs granted and the manifest no longer names: nothing takes it back by itself."""
-    wanted = {(each.project, p.binding, p.grant.subject) for each in plans for p in each.grants}
+    wanted = {(each.project, p.grant.subject, role_of(p.grant)) for each in plans for p in each.grants}
     looked_at = {each.project for each in plans if not each.problem}
     with suppress(NoStateError), read_state(path, manifest) as memory:
         return [
             (item, subject)
             for item in memory.applied()
             for subject in sorted(item.added)
-            if item.project in looked_at and (item.project, item.name, subject) not in wanted
+            if item.project in looked_at and (item.project, subject, _role_bound(item)) not in wanted
         ]
     return []
+
+
+def _role_bound(item: Applied) -> str:
+    return str((item.after.get("roleRef") or {}).get("name", ""))
 
 
 def access_exit_code(plans: Sequence[ProjectPlan]) -> int:
@@ -323,9 +328,11 @@ def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, fai
 def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
     names = {run.session.project, run.ends.projects.get(run.session.project, "")}
     chosen = [item for item in run.state.applied() if not run.session.project or item.project in names]
-    left = 0
+    left, gone = 0, set[tuple[str, str]]()
     for item in chosen:
-        undo = _undo(run.ends.target, item)
+        undo = _undo(run.ends.target, item, gone)
+        if undo.delete:
+            gone.add((item.project, item.name))
         words = _taken_back(run, undo, dry_run=dry_run)
         left += bool(words) or not undo.done
         if as_json:
@@ -343,8 +350,8 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
     return code
 
 
-def _undo(target: Cluster, item: Applied) -> Undo:
-    """What taking one object back means, as it is now."""
+def _undo(target: Cluster, item: Applied, gone: Collection[tuple[str, str]]) -> Undo:
+    """What taking one object back means, as it is now; `gone` are bindings that go before it."""
     if item.server and item.server != target.server:
         return Undo(item, f"was written at {item.server}, and {target.server} is another API", done=False)
     try:
@@ -356,7 +363,8 @@ def _undo(target: Cluster, item: Applied) -> Undo:
         if error.problem is Problem.LOGIN:
             raise login_refused(target, error) from None
         return Undo(item, f"cannot be read: {error}", done=False)
-    return undo_role(item, live, [b.name for b in bindings if b.role.kind == item.kind and b.role.name == item.name])
+    role = RoleName(item.kind, item.name)
+    return undo_role(item, live, [b.name for b in bindings if b.role == role and (item.project, b.name) not in gone])
 
 
 def _taken_back(run: AccessRun, undo: Undo, *, dry_run: bool) -> str:
