@@ -4,7 +4,6 @@ Reads OKD 3.11 (Kubernetes 1.11) and writes OKD 4. Lists are read in pages; ques
 may be sent twice, are repeated where waiting may help.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,8 +25,6 @@ from migrate.credentials import ApiAccess
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
-
-log = logging.getLogger(__name__)
 
 MANAGER = "rahti-migrate"
 """The field manager of server-side apply, and the label of what this tool made."""

@@ -423,3 +423,18 @@ def test_service_accounts_of_broken_names_are_reported_and_the_rest_is_carried(b
     assert both.ours() == {VIEWER: {("User", "carol")}}
     plan = both.run("access", "plan", both.access("[{project: my-app-2, carryOver: true}]"))
     assert plan.out.count("is no service account") == 3
+
+
+def test_an_api_that_goes_away_between_plan_and_write_is_no_success(both: Clusters) -> None:
+    gone: list[bool] = []
+
+    def away(asked: Request) -> Answer | None:
+        if asked.method == "POST" and "/rolebindings" in asked.path:
+            gone.append(True)
+        return Answer(503, (), b"") if gone else None
+
+    both.new.api.faults.append(away)
+    ran = both.run("access", "apply", both.access("[{project: my-app-2, allow: [anonymous]}]"))
+    assert ran.code == 3, ran.text
+    assert f"FAILED RoleBinding my-app-2/{VIEWER}: unreachable" in ran.out
+    assert "nothing to write" not in ran.out

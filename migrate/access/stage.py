@@ -158,11 +158,14 @@ def _is_absent(target: Cluster, subject: Subject) -> bool:
 def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> Iterator[Writing | Written]:
     """Write what a plan says; where somebody changed something at the same time, look and plan again."""
     for left in reversed(range(_TRIES)):
-        again = False
+        again: Written | None = None
         for event in apply_changes(ends.target, plan.changes):
             if isinstance(event, Written) and event.error and event.error.problem in _LOOK_AGAIN and left:
-                event, again = replace(event, again=True), True
+                event = again = replace(event, again=True)
             yield event
-        if not again:
+        if again is None:
             return
         plan = plan_one(ends, plan.project, entries)
+        if plan.problem:  # whether it arrived is not known: the first trouble stands
+            yield replace(again, again=False)
+            return

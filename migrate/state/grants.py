@@ -30,7 +30,7 @@ class GrantRows(Rows):
                 after = json.dumps(written.document)
                 self._db.table("grants").update(row, {"after": after, "applied_at": now()})
             elif written.error and not written.error.maybe:
-                self._db.table("grants").delete(row)
+                self._db.table("grants").delete_where("id = ?", [row])
 
     def applied(self) -> list[Applied]:
         """Every object of access rights that this state's runs wrote and have not taken back; bindings first."""
