@@ -109,7 +109,7 @@ def pulls(cluster: OpenShiftCluster, repository: str, token: str = "") -> bool:
     ]
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     ran = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
-    assert ran.returncode == 0 or "unauthorized: authentication required" in ran.stderr, ran.stderr
+    assert ran.returncode == 0 or "authentication required" in ran.stderr, ran.stderr
     return ran.returncode == 0
 
 

@@ -38,17 +38,13 @@ class Authorization:
         base: scheme and host of the registry.
         login: who asks.
         http: asks for tokens.
-        seconds: how long a token may take to come, from its first byte to its last.
         refuses: whether the registry refuses the login of a repository itself, and not only what is asked with it.
     """
 
-    def __init__(
-        self, base: str, login: Login, http: httpx.Client, seconds: float, refuses: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, base: str, login: Login, http: httpx.Client, refuses: Callable[[str], bool]) -> None:
         self._base = base
         self._login = login
         self._http = http
-        self._seconds = seconds
         self._refuses = refuses
         self._challenge: Challenge | None = None
         self._tokens: dict[Scopes, _Token] = {}
@@ -137,7 +133,7 @@ class Authorization:
             raise RegistryError(what, Failure(FailureClass.INVALID, "it names no safe place to get a token from"))
         request = self._token_request(httpx.URL(realm), challenge.fields.get("service", ""), scopes, credential)
         try:
-            return read_response(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES, self._seconds)
+            return read_response(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
         except httpx.HTTPError as error:
             raise RegistryError(what, _of_token_server(challenge, connection_failure(error))) from None
 

@@ -21,7 +21,7 @@ from migrate.images.formats import (
     parse_image_manifest,
 )
 from migrate.images.pace import Pace
-from migrate.images.responses import RegistryError, failure_of
+from migrate.images.responses import RegistryError, failure_of, read_response
 from migrate.images.transport import Connection, Transport
 from migrate.reference import valid_digest
 
@@ -193,10 +193,10 @@ class Registry:
         size = 0
         with self._transport.exchange("GET", path, what, _pull(repository), follow=True) as answer:
             if answer.status_code != 200:
-                answer = self._transport.read(answer, what, _MAX_ERROR_BYTES)
+                answer = read_response(answer, what, _MAX_ERROR_BYTES)
                 self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status_code == 404 else None)
             if limit is not None:
-                answer = self._transport.read(answer, what, limit)
+                answer = read_response(answer, what, limit)
             for chunk in [answer.content] if answer.is_closed else answer.iter_raw():
                 size += len(chunk)
                 check.update(chunk)

@@ -30,27 +30,23 @@ class RegistryError(Exception):
         self.unasked = unasked
 
 
-def read_response(response: httpx.Response, what: str, limit: int, seconds: float) -> httpx.Response:
+def read_response(response: httpx.Response, what: str, limit: int) -> httpx.Response:
     """Read a response whole; one that was read already comes back as it is.
 
     Args:
         response: its head has come.
         what: the object, for messages.
         limit: bytes; a registry that never ends must not fill the memory.
-        seconds: in all; one that drips must not hold the work for ever.
     """
     if response.is_closed:
         return response
-    chunks, size, deadline = [], 0, time.monotonic() + seconds
+    chunks, size = [], 0
     try:
         for chunk in response.iter_raw():
             chunks.append(chunk)
             size += len(chunk)
             if size > limit:
                 raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
-            if time.monotonic() > deadline:
-                words = f"{size} bytes came in {seconds:.0f} s, and that was not all"
-                raise RegistryError(what, Failure(FailureClass.TIMEOUT, words))
     finally:
         response.close()
     headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}

@@ -1,4 +1,4 @@
-"""Requests to one registry: TLS, proxies, logins, turns, and retries of questions. Knows no verbs.
+"""Requests to one registry: logins, turns, and retries of questions. Knows no verbs.
 
 Every failure is a RegistryError with a class and words. Questions, which change nothing, are repeated a few times; what
 to do after a failed write is the caller's business.
@@ -6,25 +6,22 @@ to do after a failed write is the caller's business.
 
 import logging
 import re
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 import stamina
 
 from migrate.credentials import Login
-from migrate.errors import UsageError
 from migrate.images.authorization import Authorization, Scopes
+from migrate.images.connections import http_client
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.pace import Lane, Pace, PausedError
 from migrate.images.responses import RegistryError, busy, connection_failure, failure_of, is_web_page, read_response
-from migrate.proxies import goes_direct
 from migrate.reference import DOCKER_HUB
 
 log = logging.getLogger(__name__)
@@ -33,7 +30,7 @@ stamina.instrumentation.set_on_retry_hooks([])
 _MAX_ANSWER_BYTES = 32 * 2**20
 _ATTEMPTS = 4
 _WHOLE_ANSWER = 5
-"""An answer may take this many times the timeout from its first byte to its last: one that drips never ends."""
+"""An answer may keep us waiting this many times the timeout before it must have come fast."""
 _LOGIN_TRIES = 3
 """Without a login, with one, and with another where the first answer's challenge was not the true one."""
 _PING = "/v2/"
@@ -68,18 +65,19 @@ class Transport:
         self.login = login
         self.host = connection.host
         self.pace = pace
-        self._whole_answer = timeout * _WHOLE_ANSWER
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
-        self._http = _client(
-            verify=_tls(connection.ca_file, connection.insecure),
+        self._http = http_client(
+            urlsplit(self.base).hostname or "",
+            timeout * _WHOLE_ANSWER,
+            connection.ca_file,
+            insecure=connection.insecure,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
-            mounts=dict.fromkeys(_without_proxy(urlsplit(self.base).hostname or ""), None),
         )
-        self.authorization = Authorization(self.base, login, self._http, self._whole_answer, self.refuses_login)
+        self.authorization = Authorization(self.base, login, self._http, self.refuses_login)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -157,7 +155,7 @@ class Transport:
     ) -> httpx.Response:
         """One request with the login, its answer read up to `limit` bytes; redirects are followed where wanted."""
         with self.exchange(method, path, what, scopes, headers, content, follow=follow) as answer:
-            return self.read(answer, what, limit)
+            return read_response(answer, what, limit)
 
     @contextmanager
     def exchange(
@@ -213,7 +211,7 @@ class Transport:
             answer = self._send(method, path, sent, headers or {}, content, follow=follow)
             if answer.status_code != 401 or not left:
                 break
-            answer = self.read(answer, what, _MAX_ANSWER_BYTES)
+            answer = read_response(answer, what, _MAX_ANSWER_BYTES)
             self.authorization.learn(answer)
             before, sent = sent, self.authorization.header(what, scopes, sent)
             if sent == before:
@@ -262,10 +260,6 @@ class Transport:
             return "listing needs a login for the whole registry, and there are only some for parts of it"
         return f"no login was found in {self.login.origin}; without one"
 
-    def read(self, answer: httpx.Response, what: str, limit: int) -> httpx.Response:
-        """Read an answer whole."""
-        return read_response(answer, what, limit, self._whole_answer)
-
     def refuses_login(self, repository: str = "") -> bool:
         """Whether the login itself (that of a repository) is refused, and not only what was asked with it."""
         try:
@@ -273,34 +267,3 @@ class Transport:
         except RegistryError as error:
             return error.failure.kind is FailureClass.LOGIN
         return False
-
-
-def _client(**settings: Any) -> httpx.Client:
-    """An HTTP client; the error that httpx has for a proxy's address would show its password."""
-    try:
-        return httpx.Client(**settings)
-    except (httpx.InvalidURL, ValueError):
-        words = "a proxy's address in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is none"
-        raise UsageError(words, "write http://host:port; percent-encode what is special in its password") from None
-
-
-def _without_proxy(host: str) -> list[str]:
-    """Where the proxies of the environment do not hold, as patterns of httpx."""
-    direct = ["all://localhost", "all://127.0.0.1", "all://[::1]"]
-    return [*direct, f"all://[{host}]" if ":" in host else f"all://{host}"] if goes_direct(host) else direct
-
-
-@cache
-def _tls(ca_file: Path | None, insecure: bool) -> ssl.SSLContext:
-    """The system's certificate authorities, as skopeo has them, and the manifest's."""
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(cafile=str(ca_file))
-        except (OSError, ssl.SSLError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a PEM certificate"
-            raise UsageError(f"{ca_file}: this caFile cannot be read: {reason}") from None
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
