@@ -65,7 +65,7 @@ class Clusters:
         ran = subprocess.run(
             [*argv, f"docker://{self.new.registry.host}/{repository}"], capture_output=True, check=False, text=True
         )
-        assert ran.returncode == 0 or "unauthorized" in ran.stderr, ran.stderr
+        assert ran.returncode == 0 or "authentication required" in ran.stderr, ran.stderr
         return ran.returncode == 0
 
     def bindings(self, project: str = "my-app-2") -> dict[str, set[tuple[str, str]]]:

@@ -1,6 +1,7 @@
 """Image streams of two clusters: stored, external and alias tags, each of which ends right."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,26 @@ def test_an_alias_does_not_follow_what_somebody_else_put_there(both: Clusters, o
     assert [tag["tag"] for tag in stream(both, "web")["status"]["tags"]] == ["1.4"]
 
 
+@pytest.mark.parametrize("on_conflict", ["fail", "skip"])
+def test_an_alias_of_what_skopeo_converts_does_not_follow_what_somebody_else_put_there(
+    both: Clusters, on_conflict: str
+) -> None:
+    """The digest of what skopeo makes is not known before, so there is nothing to compare with but what arrived."""
+    both.push(both.old, OLD_TOKEN, "my-app/web", "1.4", "2")
+    alias(both, "web:prod", "web:1.4")
+    alias(both, "web:next", "web:2")
+    with both.pushed(both.new, NEW_TOKEN) as client:
+        client.push("my-app-2/web", image("foreign"), "1.4")
+    manifest = both.manifest(f"{MOVE}defaults: {{engine: skopeo, onConflict: {on_conflict}}}\n")
+    ran = both.run("copy", manifest)
+    assert ran.code == 3
+    assert "what it follows, my-app-2/web:1.4, does not hold the source's image" in ran.text
+    assert sorted(tag["tag"] for tag in stream(both, "web")["status"]["tags"]) == ["1.4", "2", "next"]
+    both.old.registry.seen.clear()
+    again = both.run("copy", manifest)
+    assert (again.code, "does not hold" in again.text) == (3, True), again.text
+
+
 def test_tags_that_follow_each_other_are_moved(both: Clusters) -> None:
     both.push(both.old, OLD_TOKEN, "my-app/web", "x", "y")
     old = both.old.get("ImageStream", "my-app", "web")
@@ -166,7 +187,9 @@ def test_an_alias_is_not_made_over_what_was_pushed_meanwhile(both: Clusters) -> 
     copied = make_image_copy("")
     assert copied.alias
     digests: dict[Reference, str] = {copied.alias: DIGEST, copied.target: f"sha256:{'b' * 64}"}
-    made = make_alias(Cluster(ApiAccess("a test", {"server": both.new.api_url})), lambda t: digests[t], copied, "")
+    made = make_alias(
+        Cluster(ApiAccess("a test", {"server": both.new.api_url})), lambda t: digests[t], copied, "", DIGEST
+    )
     assert made.failure
     assert made.failure.kind is FailureClass.CONFLICT
     assert "was not there when planned" in made.failure.words
@@ -192,6 +215,20 @@ def test_an_external_image_comes_from_upstream_where_the_old_registry_does_not_g
         manifest = both.manifest(MOVE)
         ran = both.run("plan", manifest)
         assert f"kept at {hub.host}/library/base, and read from there" in ran.out, ran.text
+
+
+def test_an_external_image_of_a_registry_that_is_gone_costs_that_tag_alone(both: Clusters) -> None:
+    both.push(both.old, OLD_TOKEN, "my-app/web", "1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gone = f"127.0.0.1:{listening.getsockname()[1]}"
+    reference = f"{gone}/library/base@{DIGEST}"
+    items = [{"image": DIGEST, "dockerImageReference": reference, "created": "2020-01-01T00:00:00Z", "generation": 1}]
+    origin = {"kind": "DockerImage", "name": f"{gone}/library/base:7"}
+    seed(both, "base", [{"tag": "7", "items": items}], [{"name": "7", "from": origin}])
+    ran = both.run("run", both.manifest(f"{MOVE}transfer: {{patience: 2s}}\n"))
+    assert ran.code == 3, ran.text
+    assert "1 done" in ran.out
+    assert f"my-app-2/base:7: the source image cannot be read from {gone}: no answer for" in ran.out
 
 
 def test_a_tag_that_was_never_imported_is_said_and_fails_nothing(both: Clusters) -> None:

@@ -33,7 +33,7 @@ from migrate.cli.plan import planned
 from migrate.cli.program import command_line, options_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
-from migrate.cli.streams import make_aliases, make_missing
+from migrate.cli.streams import held_already, make_aliases, make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
@@ -230,7 +230,10 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: b
         try:
             held, gone = run.session.is_held, run.session.is_gone
             events = run_jobs(todo, perform, pool, workers, stop, at_target=known, held=held, gone=gone)
-            for event in chain(events, make_aliases(run.session, plan, len(todo))):
+            arrived = held_already(plan)
+            for event in chain(events, make_aliases(run.session, plan, len(todo), arrived)):
+                if isinstance(event, Finished):
+                    arrived |= {r.copy.target: r.target_digest for r in event.result.results if not r.failure}
                 show.event(event)
                 yield event
         finally:

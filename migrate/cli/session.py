@@ -29,6 +29,8 @@ from migrate.reference import Repository
 from migrate.state import State
 
 QUESTIONS_AT_A_TIME = 16
+_UPSTREAM_PATIENCE = 30.0
+"""Seconds for registries that the manifest does not name: their tags are refused, and the others go on."""
 
 
 @dataclass
@@ -62,9 +64,15 @@ class Session:
             return self._registries[host]
 
     def _pace(self, host: str) -> Pace:
-        pace = Pace(host, patience=self.manifest.file.transfer.patience, stopped=self.stop.soon, tell=say)
+        patience = self.manifest.file.transfer.patience
+        patience = patience if self._is_named(host) else min(patience, _UPSTREAM_PATIENCE)
+        pace = Pace(host, patience=patience, stopped=self.stop.soon, tell=say)
         pace.longest_wait = self._longest_wait
         return pace
+
+    def _is_named(self, host: str) -> bool:
+        """Whether the manifest names a registry; others are where image streams say that their images are kept."""
+        return self.side(host) is not None or any(r.source.repository.registry == host for r in self.manifest.images)
 
     def free_workers(self) -> None:
         """From now on a long wait for one registry holds nobody: there is work at others."""
@@ -78,8 +86,9 @@ class Session:
         return any(self.registry(host).pace.paused for host in (job.source.registry, job.target.registry))
 
     def out_of_reach(self) -> dict[str, Failure]:
-        """The registries that have not answered for `transfer.patience`, and why, by host; asks nothing."""
-        paces = {host: registry.pace.gone for host, registry in list(self._registries.items())}
+        """The manifest's registries that have not answered for `transfer.patience`, and why, by host; asks nothing."""
+        named = [(host, registry) for host, registry in list(self._registries.items()) if self._is_named(host)]
+        paces = {host: registry.pace.gone for host, registry in named}
         return {host: failure for host, failure in paces.items() if failure}
 
     def is_gone(self, job: Job) -> bool:

@@ -1,6 +1,6 @@
 """Image streams of the target while images are copied: made before the pushes, aliases after them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -24,8 +24,20 @@ def make_missing(session: Session, plan: Plan) -> dict[str, str]:
     return refused
 
 
-def make_aliases(session: Session, plan: Plan, number: int) -> Iterator[Event]:
-    """Tags that follow others, one after another, once what they follow is there; `number` is the first job's."""
+def held_already(plan: Plan) -> dict[Reference, str]:
+    """The target tags that held the source's image when planned, and their digests."""
+    return {copy.target: copy.present for copy in plan.copies if copy.action is Action.SKIP and not copy.failure}
+
+
+def make_aliases(session: Session, plan: Plan, number: int, arrived: Mapping[Reference, str]) -> Iterator[Event]:
+    """Tags that follow others, one after another, once what they follow is there.
+
+    Args:
+        session: both ends.
+        plan: with the aliases.
+        number: the first job's.
+        arrived: the target tags that hold the source's image, and their digests; grows while others are made.
+    """
     cluster, look = session.image_cluster("target"), session.lookups(lambda _: None)
     for copy in aliases_of(plan):
         if session.stop.soon.is_set() or cluster is None or copy.delivery is None:
@@ -33,7 +45,13 @@ def make_aliases(session: Session, plan: Plan, number: int) -> Iterator[Event]:
         job = Job(number, copy.source.repository, copy.target.repository, copy.delivery, (copy,))
         tag = look.stream_tag(replace(copy.source, digest=""))
         yield Started(job)
-        made = make_alias(cluster, partial(_standing, session), copy, tag.policy if tag else "")
+        made = make_alias(
+            cluster,
+            partial(_standing, session),
+            copy,
+            tag.policy if tag else "",
+            arrived.get(copy.alias or copy.target, ""),
+        )
         yield Finished(JobResult(job, (made,)))
         number += 1
 

@@ -243,7 +243,8 @@ def _with_delivery(
         return copy
     digest = copy.source.digest
     if digest in failed:
-        return copy.refused(failed[digest])
+        where = f"the source image cannot be read from {copy.source.repository.registry}"
+        return copy.refused(replace(failed[digest], words=f"{where}: {failed[digest].words}"))
     manifest = manifests[digest]
     copy = replace(copy, media_type=manifest.media_type)
     needed = _child_digests(manifest, copy.options) if manifest.kind is Kind.INDEX else []

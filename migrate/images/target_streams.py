@@ -128,7 +128,7 @@ def aliases_of(plan: Plan) -> list[Copy]:
     return ordered
 
 
-def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, policy: str) -> CopyResult:
+def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, policy: str, arrived: str) -> CopyResult:
     """Make a tag follow another one, where both hold what they should, and look at what stands there then.
 
     Args:
@@ -136,6 +136,7 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
         find: the digest that stands under a tag of the target; empty for none.
         copy: with an alias.
         policy: the referencePolicy that the source's tag has; empty for the default.
+        arrived: the digest that what it follows was confirmed with; empty where it was not.
     """
     started = time.time()
     assert copy.alias
@@ -143,7 +144,7 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
     digest = ""
     try:
         expected = find(copy.alias)
-        failure = _in_the_way(copy, copy.alias, expected, find)
+        failure = _in_the_way(copy, copy.alias, expected, arrived, find)
         if failure is None:
             _put(cluster, alias_document(copy.target, copy.alias, policy))
             digest = find(copy.target)
@@ -158,11 +159,17 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
     return CopyResult(copy, failure, digest, media_type, started=started, ended=time.time())
 
 
-def _in_the_way(copy: Copy, followed: Reference, expected: str, find: Callable[[Reference], str]) -> Failure | None:
+def _in_the_way(
+    copy: Copy, followed: Reference, expected: str, arrived: str, find: Callable[[Reference], str]
+) -> Failure | None:
     """Why a tag must not be made to follow another one: that holds something else, or somebody moved this one."""
     if not expected:
         return Failure(FailureClass.NOT_FOUND, f"what it follows, {followed.short}, is not at the target")
-    wanted = copy.delivery.top.digest if copy.delivery and copy.delivery.top else expected
+    wanted = copy.delivery.top.digest if copy.delivery and copy.delivery.top else arrived
+    if not wanted:
+        return Failure(
+            FailureClass.NOT_CONFIRMED, f"what it follows, {followed.short}, does not hold the source's image"
+        )
     if expected != wanted:
         words = f"what it follows, {followed.short}, holds other content at the target: {expected}, not {wanted}"
         return Failure(FailureClass.CONFLICT, words)
