@@ -7,7 +7,7 @@ may be sent twice, are repeated where waiting may help.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models import meta_v1
 
-from migrate.credentials import ApiAccess
+from migrate.credentials import ApiAccess, Login
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
@@ -69,6 +69,7 @@ class Problem(StrEnum):
 
     LOGIN = "login"
     FORBIDDEN = "forbidden"
+    ESCALATION = "escalation"
     QUOTA = "quota"
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
@@ -102,11 +103,15 @@ def advice(problem: Problem, project: str, user: str = "") -> str:
             f"see whether it is there and yours: oc get project {project}; an admin of it can let you in: oc policy"
             f" add-role-to-user admin {who} -n {project}; a missing one is made by: oc new-project {project}"
         ),
+        Problem.ESCALATION: (
+            "nobody can grant more than they may do themselves: name a narrower role (registry-viewer), or ask"
+            f" somebody who may do all that in {project}"
+        ),
         Problem.QUOTA: f"see what is used: oc describe quota -n {project}; ask whoever runs the cluster for more",
         Problem.NOT_FOUND: f"make it (oc new-project {project}, or your cloud's own form), then run again",
         Problem.CONFLICT: "somebody else changed it at the same time: run again",
         Problem.INVALID: "",
-        Problem.UNSUPPORTED: "the server is too old for this: see docs/access.md",
+        Problem.UNSUPPORTED: "the server does not offer this: is it OpenShift, and 4 where something is written?",
         Problem.UNREACHABLE: "check the address and the network, then run again",
     }[problem]
 
@@ -130,6 +135,10 @@ class Cluster:
         """Give the connections back."""
         if self._client:
             self._client[1].close()
+
+    def seen_by(self, login: Login) -> "Cluster":
+        """The same API, asked by somebody else."""
+        return Cluster(replace(self._access, origin=login.origin, user={}, login=login))
 
     def list(self, kind: Kind, namespace: str) -> list[Object]:
         """All objects of a kind in a project.
@@ -366,6 +375,8 @@ _CLASSES = {
 def _class_of(status: int, words: str) -> Problem:
     if status == 403 and "exceeded quota" in words:
         return Problem.QUOTA
+    if status == 403 and "attempting to grant" in words:
+        return Problem.ESCALATION
     return _CLASSES.get(status, Problem.UNREACHABLE if status >= 500 else Problem.INVALID)
 
 

@@ -121,6 +121,28 @@ def test_revert_leaves_what_others_did_since(both: Clusters) -> None:
     assert "nothing to take back" in both.run("access", "revert", manifest).out
 
 
+def test_two_states_take_back_their_own_and_leave_nothing_empty(both: Clusters) -> None:
+    before = both.bindings()
+    ours, theirs = both.ends.folder / "a.db", both.ends.folder / "b.db"
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest, "--state", ours).code == 0
+    manifest = both.access("[{project: my-app-2, allow: ['user:bob']}]")
+    assert both.run("access", "apply", manifest, "--state", theirs).code == 0
+    assert "kept for User bob" in both.run("access", "revert", manifest, "--state", ours).out
+    assert both.pulls(WEB, BOB_TOKEN)
+    assert "deleted" in both.run("access", "revert", manifest, "--state", theirs).out
+    assert both.bindings() == before
+
+
+def test_a_project_that_nobody_knows_is_said(both: Clusters) -> None:
+    manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
+    assert both.run("access", "apply", manifest).code == 0
+    ran = both.run("access", "revert", manifest, "--project", "my-ap")
+    assert (ran.code, "there is my-app-2" in ran.err) == (2, True), ran.text
+    assert both.run("access", "revert", manifest, "--project", "my-app").code == 0
+    assert not both.pulls(WEB)
+
+
 def test_grants_of_others_are_seen_and_not_doubled(both: Clusters) -> None:
     both.new.bind("my-app-2", "registry-viewer", both.subject("User", "system:anonymous"), name="by-hand")
     manifest = both.access("[{project: my-app-2, allow: [anonymous]}]")
@@ -144,6 +166,25 @@ def test_proof_with_a_token_asks_the_registry_as_that_user(both: Clusters) -> No
     ran = both.run("access", "verify", manifest, BOB=BOB_TOKEN)
     assert ran.code == 0, ran.text
     assert "pulled with their token: 2 image streams" in ran.out
+
+
+def test_a_token_that_is_somebody_elses_or_too_old_proves_nothing(both: Clusters) -> None:
+    both.new.add_user("bob", BOB_TOKEN, groups=["devs"])
+    manifest = both.access(
+        "[{project: my-app-2, allow: ['user:bob', 'group:devs'],"
+        " proveWith: {'user:bob': {tokenEnv: BOB}, 'group:devs': {tokenEnv: DEV}}}]"
+    )
+    assert both.run("access", "apply", manifest).code == 0
+    ran = both.run("access", "verify", manifest, BOB=NEW_TOKEN, DEV=BOB_TOKEN)
+    assert ran.code == 3
+    assert (
+        "FAILS  my-app-2  User bob, registry-viewer: it could not be asked: the token of proveWith for User bob"
+        " (environment variable BOB) is User ann's" in ran.out
+    )
+    assert "holds  my-app-2  Group devs, registry-viewer: pulled with their token: 2 image streams" in ran.out
+    old = both.run("access", "verify", manifest, BOB="sha256~old", DEV=BOB_TOKEN)
+    assert "the token of proveWith for User bob (environment variable BOB) is not taken (expired?)" in old.out
+    assert "sha256~old" not in old.text
 
 
 # --- carry over -------------------------------------------------------------------------------------------------
@@ -253,6 +294,30 @@ def test_access_by_server_and_token(both: Clusters) -> None:
     manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head)
     assert both.run("access", "apply", manifest, TOKEN=NEW_TOKEN).code == 0
     assert both.pulls(WEB)
+
+
+@pytest.mark.parametrize("login", ["tokenEnv: TOKEN", "kubeconfigContext: new", "command: [echo, sha256~ann-new]"])
+def test_a_server_without_a_token_takes_that_of_the_login(both: Clusters, login: str) -> None:
+    head = "target: {{registry: '{new}', plainHttp: true, login: {{" + login + "}}, api: {{server: '"
+    head += both.new.api_url + "'}}}}\n"
+    manifest = both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head)
+    ran = both.run("access", "apply", manifest, TOKEN=NEW_TOKEN)
+    assert ran.code == 0, ran.text
+    assert both.pulls(WEB)
+
+
+def test_a_server_without_any_token_is_a_missing_login(both: Clusters) -> None:
+    head = "target: {{registry: '{new}', plainHttp: true, api: {{server: '" + both.new.api_url + "'}}}}\n"
+    ran = both.run("access", "plan", both.manifest("access: [{project: my-app-2, allow: [anonymous]}]\n", head))
+    assert ran.code == 4
+    assert f"no login for the API {both.new.api_url} is named" in ran.err
+
+
+def test_a_role_for_more_than_one_has_is_explained(both: Clusters) -> None:
+    ran = both.run("access", "apply", both.access("[{project: my-app-2, allow: ['user:bob'], role: cluster-admin}]"))
+    assert ran.code == 3
+    assert "nobody can grant more than they may do themselves" in ran.out
+    assert "new-project" not in ran.out
 
 
 # --- finish, run ------------------------------------------------------------------------------------------------

@@ -41,12 +41,14 @@ RULES = {
 
 
 def pulls(local: Mapping[str, Any], role: RoleName) -> Pulls:
+    if role.kind == CLUSTER_ROLE and role.name not in RULES:
+        return pulls_of_unread(role)
     rules = RULES.get(role.name, []) if role.kind == CLUSTER_ROLE else (local.get(role.name) or {}).get("rules", [])
     return pulls_of_rules(rules)
 
 
 def kind(local: Mapping[str, Any], name: str) -> str:
-    return CLUSTER_ROLE if name in RULES else ROLE if name in local else ""
+    return CLUSTER_ROLE if name in RULES or name == "hidden" else ROLE if name in local else ""
 
 
 class World:
@@ -194,8 +196,9 @@ def test_what_rules_let_be_pulled(rule: dict[str, Any], legacy: bool, expected: 
 def test_roles_that_cannot_be_read_are_known_by_name_or_not_trusted() -> None:
     assert pulls_of_unread(RoleName(CLUSTER_ROLE, "registry-viewer")) == Pulls(everything=True)
     assert pulls_of_unread(RoleName(CLUSTER_ROLE, "edit")) == Pulls(everything=True, more=True)
-    assert pulls_of_unread(RoleName(CLUSTER_ROLE, "mine")).nothing
-    assert pulls_of_unread(RoleName(ROLE, "registry-viewer")).nothing
+    assert pulls_of_unread(RoleName(CLUSTER_ROLE, "system:deployer")) == Pulls(everything=False)
+    for role in (RoleName(CLUSTER_ROLE, "mine"), RoleName(ROLE, "registry-viewer")):
+        assert pulls_of_unread(role) == Pulls(everything=False, unread=True)
 
 
 def test_a_grant_makes_a_binding_of_our_own_and_says_what_it_opens() -> None:
@@ -336,6 +339,21 @@ def test_pulling_goes_along_and_nothing_else() -> None:
         (cat, "system:image-puller"),
     ]
     assert notes == []
+
+
+def test_a_role_that_may_not_be_read_is_said_and_nobody_it_lets_in_is_lost_in_silence() -> None:
+    grants, notes = carry(("hidden", [ANN, ANONYMOUS]), ("system:deployer", [ANN]))
+    assert grants == []
+    assert notes == [
+        "what ClusterRole hidden in old allows may not be read (or it is not there); not carried over: User ann,"
+        " User system:anonymous"
+    ]
+
+
+def test_of_a_role_that_may_not_be_read_nothing_is_claimed() -> None:
+    planned = World().plan(grant(ANN, "hidden"))
+    assert planned.grants[0].words == "user ann gets the role hidden; what it allows may not be read here"
+    assert "what role hidden allows may not be read: whether it lets anybody pull is not known" in planned.notes
 
 
 def test_service_accounts_go_where_their_project_goes() -> None:

@@ -1,7 +1,11 @@
 """What the API's answers mean: refused for sure, done perhaps, not even asked; and when it is asked again."""
 
 import json
+import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from clusters import NEW_TOKEN
 from registrylab.cluster import OpenShiftCluster, openshift_cluster
 from registrylab.gateway import Answer, Request, Reset
 from registrylab.kubeapi import login_page, server_error, strike, throttled
+from registrylab.tokens import self_signed
 
 from migrate.cluster import ROLE, ROLE_BINDING, Cluster, ClusterError, Problem
 from migrate.credentials.api import ApiAccess, api_of
@@ -216,11 +221,18 @@ def test_a_kubeconfig_that_cannot_be_used_is_said_in_words(
     assert "pw-secret" not in str(caught.value)
 
 
-def kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch, where: dict[str, Any], who: dict[str, Any]) -> None:
+def kubeconfig(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: dict[str, Any],
+    who: dict[str, Any],
+    token: str = NEW_TOKEN,
+) -> None:
+    login = {"token": token} if token else {}
     document = {
         "contexts": [{"name": "it", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": "https://api.example", **where}}],
-        "users": [{"name": "u", "user": {"token": NEW_TOKEN, **who}}],
+        "users": [{"name": "u", "user": {**login, **who}}],
     }
     (folder / "config").write_text(json.dumps(document))
     monkeypatch.setenv("KUBECONFIG", str(folder / "config"))
@@ -240,3 +252,53 @@ def test_a_login_without_a_server_is_no_api_and_one_that_is_missing_is_said(
     assert api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), tmp_path) is None
     with pytest.raises(LoginError, match="has no context 'other'"):
         api_of(None, LoginEntry.model_validate({"kubeconfigContext": "other"}), tmp_path)
+
+
+@contextmanager
+def api_over_tls(folder: Path, client: Path) -> Iterator[tuple[str, Path]]:
+    """An API that asks for a client certificate and answers users/~ with the name in it; its address, its own one."""
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert isinstance(self.connection, ssl.SSLSocket)
+            subject = dict(pair for (pair,) in (self.connection.getpeercert() or {}).get("subject", ()))
+            body = json.dumps({"kind": "User", "metadata": {"name": subject["commonName"]}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    certificate, _ = self_signed(folder, "api")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    context.load_verify_locations(client)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}", certificate
+        server.shutdown()
+
+
+def test_a_client_certificate_is_a_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, _ = self_signed(tmp_path / "client", "ann")
+    user = {"client-certificate": str(client), "client-key": str(client.with_suffix(".key"))}
+    with api_over_tls(tmp_path / "api", client) as (server, certificate):
+        kubeconfig(tmp_path, monkeypatch, {"server": server, "certificate-authority": str(certificate)}, user, token="")
+        assert Cluster(of_context(tmp_path)).whoami() == "ann"
+        kubeconfig(tmp_path, monkeypatch, {"server": server}, user, token="")
+        with pytest.raises(ClusterError, match="certificate") as caught:
+            Cluster(of_context(tmp_path)).whoami()
+        assert caught.value.problem is Problem.UNREACHABLE
+        kubeconfig(tmp_path, monkeypatch, {"server": server, "insecure-skip-tls-verify": True}, user, token="")
+        assert Cluster(of_context(tmp_path)).whoami() == "ann"
+
+
+def of_context(folder: Path) -> ApiAccess:
+    found = api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), folder)
+    assert found
+    return found

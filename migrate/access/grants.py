@@ -65,6 +65,10 @@ def carried(
     notes: list[str] = []
     for binding in bindings:
         allowed = pulls(binding.role)
+        if allowed.unread and binding.subjects:
+            who = ", ".join(map(str, binding.subjects))
+            role = f"{binding.role.kind} {binding.role.name} in {source}"
+            notes.append(f"what {role} allows may not be read (or it is not there); not carried over: {who}")
         stay = sorted(name for name in allowed.images if not moved(name))
         if stay and binding.subjects:
             notes.append(

@@ -273,6 +273,8 @@ def opens(found: ProjectAccess, grant: Grant) -> str:
     if grant.images:
         return f"{who} can pull {_streams(grant.images)} of {found.project}"
     allowed = found.pulls(_role(found, grant))
+    if allowed.unread:
+        return f"{who} gets the role {grant.role}; what it allows may not be read here"
     if allowed.nothing:
         return f"{who} gets the role {grant.role}, which lets nobody pull"
     if allowed.images:
@@ -314,7 +316,9 @@ def _logged_in_may(found: ProjectAccess, grant: Grant) -> bool:
 
 def _hint_of_role(found: ProjectAccess, role: str) -> Iterator[str]:
     allowed = found.pulls(RoleName(found.role_kind(role), role))
-    if allowed.nothing:
+    if allowed.unread:
+        yield f"what role {role} allows may not be read: whether it lets anybody pull is not known"
+    elif allowed.nothing:
         yield f"role {role} lets nobody pull images: for pulling say registry-viewer or system:image-puller"
     elif allowed.more and role not in KNOWN_PULLERS:
         yield f"role {role} opens more than pulling: registry-viewer would do for that"

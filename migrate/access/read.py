@@ -164,7 +164,9 @@ def pulls_of(roles: ClusterRoles, local: Mapping[str, Mapping[str, Any]], role: 
     """What a role lets be pulled in the project that these local roles are of."""
     if role.kind == CLUSTER_ROLE:
         return roles.pulls(role.name)
-    return pulls_of_rules((local.get(role.name) or {}).get("rules") or (), legacy=roles.legacy)
+    if role.name not in local:
+        return pulls_of_unread(role)
+    return pulls_of_rules(local[role.name].get("rules") or (), legacy=roles.legacy)
 
 
 def _role_kind(roles: ClusterRoles, local: Mapping[str, Mapping[str, Any]], name: str) -> str:

@@ -50,11 +50,13 @@ class Pulls:
         everything: every image stream, also those to come.
         images: names, where it is not everything.
         more: whether the role allows more than looking at images.
+        unread: whether that is not known, for the role may not be read (or is not there).
     """
 
     everything: bool
     images: frozenset[str] = frozenset()
     more: bool = False
+    unread: bool = False
 
     @property
     def nothing(self) -> bool:
@@ -106,9 +108,10 @@ def pulls_of_rules(rules: Sequence[Any], *, legacy: bool = False) -> Pulls:
 
 
 def pulls_of_unread(role: RoleName) -> Pulls:
-    """What a role lets be pulled whose rules may not be read: known by its name, or nothing."""
-    known = role.kind == CLUSTER_ROLE and role.name in _PULLING
-    return Pulls(known, more=known and role.name not in KNOWN_PULLERS)
+    """What a role lets be pulled whose rules may not be read: known by its name, or nothing that is known."""
+    own = role.kind == CLUSTER_ROLE and (role.name in _PULLING or role.name.startswith("system:"))
+    known = own and role.name in _PULLING
+    return Pulls(known, more=known and role.name not in KNOWN_PULLERS, unread=not own)
 
 
 def _is_more(rule: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from migrate.access.plan import Change, is_ours
 from migrate.access.subjects import Subject, subjects_of
-from migrate.cluster import MANAGED_BY, ROLE, ROLE_BINDING, Cluster, ClusterError, Kind, Object, Problem
+from migrate.cluster import MANAGED_BY, MANAGER, ROLE, ROLE_BINDING, Cluster, ClusterError, Kind, Object, Problem
 
 KINDS = {kind.name: kind for kind in (ROLE_BINDING, ROLE)}
 
@@ -119,7 +119,7 @@ def undo_binding(applied: Applied, live: Mapping[str, Any] | None) -> Undo:
         return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
     here = subjects_of(dict(live), applied.project)
     kept = [subject for subject in here if subject not in applied.added]
-    if not kept and applied.created:
+    if not kept and (applied.created or applied.name.startswith(f"{MANAGER}-")):
         return Undo(applied, "deleted", delete=True, live=live)
     if len(kept) == len(here):
         return Undo(applied, "has nothing of ours in it any more")

@@ -326,8 +326,7 @@ def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, fai
 
 
 def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
-    names = {run.session.project, run.ends.projects.get(run.session.project, "")}
-    chosen = [item for item in run.state.applied() if not run.session.project or item.project in names]
+    chosen = _chosen(run)
     left, gone = 0, set[tuple[str, str]]()
     for item in chosen:
         undo = _undo(run.ends.target, item, gone)
@@ -348,6 +347,22 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
         verb = "would be taken back" if dry_run else "taken back"
         result([f"{len(chosen) - left} {verb}" if chosen else "nothing to take back: this state has applied nothing"])
     return code
+
+
+def _chosen(run: AccessRun) -> list[Applied]:
+    """What this state has applied, in the chosen project.
+
+    Raises:
+        UsageError: neither the manifest nor the state knows that project.
+    """
+    applied, chosen = run.state.applied(), run.session.project
+    if not chosen:
+        return applied
+    names = {chosen, run.ends.projects.get(chosen, "")}
+    known = {entry.project for entry in run.session.manifest.file.access or ()} | {item.project for item in applied}
+    if not names & known:
+        raise UsageError(f"--project {chosen}: nothing was granted there", f"there is {', '.join(sorted(known))}")
+    return [item for item in applied if item.project in names]
 
 
 def _undo(target: Cluster, item: Applied, gone: Collection[tuple[str, str]]) -> Undo:

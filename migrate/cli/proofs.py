@@ -1,14 +1,16 @@
 """Proofs of grants: asks the target registry as those who are let in, and its API about the others."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import TypeVar
 
 from migrate.access.plan import PlannedGrant, ProjectPlan, Standing
 from migrate.access.prove import Proof, open_beyond, prove
 from migrate.access.read import Stream, read_streams
 from migrate.access.stage import Ends, login_refused
-from migrate.access.subjects import WITHOUT_LOGIN, Subject, subject_of
+from migrate.access.subjects import GROUP, USER, WITHOUT_LOGIN, Subject, normal, subject_of
 from migrate.cli.options import say
 from migrate.cli.session import Session, questions
 from migrate.cluster import Cluster, ClusterError, Problem
@@ -19,17 +21,32 @@ from migrate.images.pace import Pace
 from migrate.images.registry import Registry, RegistryError
 from migrate.manifest.model import Login as LoginEntry
 
+_SAY_EVERY = 10.0
+"""Seconds between two lines of progress."""
+T = TypeVar("T")
+
 
 def proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[list[Proof], dict[str, list[str]]]:
     """A proof for each grant; and project -> image streams that are open beyond the manifest."""
     say("asking as those who are let in ...")
-    pull = _Puller(session)
+    pull = _Puller(session, ends.target)
     readable = [each for each in plans if not each.problem]
     with questions() as executor:
-        found = list(executor.map(partial(_proved_project, ends.target, pull), readable))
+        asked = executor.map(partial(_proved_project, ends.target, pull), readable)
+        found = list(_told(asked, len(readable)))
     pull.close()
     proofs = [proof for proofs, _ in found for proof in proofs]
     return proofs, {each.project: beyond for each, (_, beyond) in zip(readable, found, strict=True)}
+
+
+def _told(projects: Iterable[T], total: int) -> Iterator[T]:
+    """Say now and then how far it has come."""
+    last = time.monotonic()
+    for number, project in enumerate(projects, 1):
+        yield project
+        if time.monotonic() - last > _SAY_EVERY and number < total:
+            last = time.monotonic()
+            say(f"{number} of {total} projects asked")
 
 
 def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tuple[list[Proof], list[str]]:
@@ -66,11 +83,12 @@ def _proof(planned: PlannedGrant, streams: Sequence[Stream], pull: "_Puller", ta
 class _Puller:
     """Asks the target registry for manifests as somebody: without a login, or with a token of `proveWith`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, target: Cluster) -> None:
         self._host = session.manifest.file.target.registry
+        self._target = target
         self._session = session
         self._tokens = _tokens(session)
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[str, Registry | str] = {}
         self._answers: dict[tuple[str, str, Stream], bool | None] = {}
         self._lock = threading.Lock()
 
@@ -97,7 +115,8 @@ class _Puller:
     def close(self) -> None:
         """Give the connections back."""
         for registry in self._registries.values():
-            registry.close()
+            if isinstance(registry, Registry):
+                registry.close()
 
     def _registry(self, who: str, subject: Subject) -> Registry | None:
         login = self._tokens.get(subject) if who else Login("nobody", lambda: None)
@@ -105,9 +124,32 @@ class _Puller:
             return None
         with self._lock:
             if who not in self._registries:
-                connection = self._session.connection(self._host)
-                self._registries[who] = Registry(connection, login, Pace(self._host))
-            return self._registries[who]
+                wrong = _wrong_token(self._target, subject, login) if who else ""
+                made = Registry(self._session.connection(self._host), login, Pace(self._host))
+                self._registries[who] = wrong or made
+            found = self._registries[who]
+        if isinstance(found, str):
+            raise MigrateError(found, "")
+        return found
+
+
+def _wrong_token(target: Cluster, subject: Subject, login: Login) -> str:
+    """Why a token of `proveWith` proves nothing about a subject, where the API tells whose it is.
+
+    Of a group it does not tell who is in it.
+    """
+    where = f"the token of proveWith for {subject} ({login.origin})"
+    asker = target.seen_by(login)
+    try:
+        name = asker.whoami()
+    except ClusterError as error:
+        return f"{where} is not taken (expired?)" if error.problem is Problem.LOGIN else ""
+    finally:
+        asker.close()
+    owner = normal(Subject(USER, name))
+    alone = subject.kind != GROUP or subject.project
+    theirs = owner == subject or (subject.kind == GROUP and owner.project == subject.project)
+    return f"{where} is {owner}'s" if name and alone and not theirs else ""
 
 
 def _tokens(session: Session) -> dict[Subject, Login]:

@@ -147,8 +147,10 @@ class Session:
         chosen = tuple(r for r in images if self.project in _projects(r))
         if not chosen:
             known = sorted({name for request in images for name in _projects(request)})
+            granted = {entry.project for entry in self.manifest.file.access or ()}
+            also = "; `access` names it, see `finish` and `access`" if self.project in granted else ""
             raise UsageError(
-                f"--project {self.project}: no image of the manifest is in it", f"it has {', '.join(known)}"
+                f"--project {self.project}: no image of the manifest is in it{also}", f"it has {', '.join(known)}"
             )
         targets = {_target_project(request) for request in chosen}
         return tuple(request for request in images if _target_project(request) in targets)

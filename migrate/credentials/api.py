@@ -13,7 +13,7 @@ from migrate.credentials.kubeconfig import (
     kubeconfig_token,
 )
 from migrate.credentials.login import Credential, Login
-from migrate.credentials.origins import TOKEN_USER
+from migrate.credentials.origins import TOKEN_USER, login_of
 from migrate.credentials.tokens import from_environment, from_file
 from migrate.errors import LoginError
 from migrate.manifest.model import Api
@@ -68,7 +68,7 @@ def api_of(entry: Api | None, login: LoginEntry | None, folder: Path) -> ApiAcce
             names no server is no API.)
     """
     if entry and entry.server:
-        return _named(entry, folder)
+        return _named(entry, login, folder)
     if entry and entry.kubeconfig_context:
         return _of_context(entry.kubeconfig_context)
     if login and login.kubeconfig_context:
@@ -88,7 +88,7 @@ def _of_context(context: str) -> ApiAccess:
     )
 
 
-def _named(entry: Api, folder: Path) -> ApiAccess:
+def _named(entry: Api, login: LoginEntry | None, folder: Path) -> ApiAccess:
     cluster: dict[str, Any] = {"server": entry.server}
     if entry.ca_file:
         path = folder / Path(entry.ca_file).expanduser()
@@ -103,4 +103,7 @@ def _named(entry: Api, folder: Path) -> ApiAccess:
     if entry.token_file:
         file = folder / Path(entry.token_file).expanduser()
         return ApiAccess(f"file {file}", cluster, login=Login(f"file {file}", lambda: Credential("", from_file(file))))
-    return ApiAccess("no login", cluster)
+    if login and (login.kubeconfig_context or login.token_env or login.token_file or login.command):
+        same = login_of(login, "", folder)  # OpenShift's registry and API take the same token
+        return ApiAccess(same.origin, cluster, login=same)
+    raise LoginError(f"no login for the API {entry.server} is named", "say `tokenEnv` or `tokenFile` beside `server`")

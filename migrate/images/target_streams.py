@@ -25,6 +25,7 @@ from migrate.reference import Reference, Repository
 _CLASSES = {
     Problem.LOGIN: FailureClass.LOGIN,
     Problem.FORBIDDEN: FailureClass.DENIED,
+    Problem.ESCALATION: FailureClass.DENIED,
     Problem.QUOTA: FailureClass.DENIED,
     Problem.NOT_FOUND: FailureClass.NOT_FOUND,
     Problem.CONFLICT: FailureClass.CONFLICT,
