@@ -4,6 +4,7 @@ Reads OKD 3.11 (Kubernetes 1.11) and writes OKD 4. Lists are read in pages; ques
 may be sent twice, are repeated where waiting may help.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from migrate.credentials import ApiAccess, Login
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
+
+log = logging.getLogger(__name__)
 
 MANAGER = "rahti-migrate"
 """The field manager of server-side apply, and the label of what this tool made."""
@@ -59,6 +62,7 @@ CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterro
 LEGACY_ROLE_BINDING = Kind("authorization.openshift.io", "v1", "RoleBinding", "rolebindings")
 LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges")
 PROJECT = Kind("project.openshift.io", "v1", "Project", "projects", namespaced=False)
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 USER = Kind("user.openshift.io", "v1", "User", "users", namespaced=False)
 GROUP = Kind("user.openshift.io", "v1", "Group", "groups", namespaced=False)
 _REVIEW = Kind("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
@@ -286,6 +290,7 @@ class Cluster:
 
     def _told(self, what: str, ask: Callable[[Client], T], client: Client) -> T:
         """Ask; who gets through knows that the API is there."""
+        log.debug("%s: %s", self.server, what)
         try:
             found = _asked(what, ask, client)
         except ClusterError as error:

@@ -6,7 +6,7 @@ own, and who has the same grant through somebody else's binding needs no second 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from itertools import count as count_from
@@ -153,10 +153,13 @@ def _planned(found: ProjectAccess, grant: Grant) -> PlannedGrant:
         return PlannedGrant(grant, Standing.REFUSED, "", words)
     if words := nobody(grant.subject):
         return PlannedGrant(grant, Standing.REFUSED, "", words)
-    holder = next((b.name for b in found.bindings if grant.subject in b.subjects and _holds(found, b, grant)), "")
+    role = _role(found, grant)
+    holder = next((b for b in found.bindings if grant.subject in b.subjects and _holds(found, b, grant)), None)
     if holder:
-        return PlannedGrant(grant, Standing.THERE, holder, opens(found, grant))
-    return PlannedGrant(grant, Standing.ADD, _binding_name(found, _role(found, grant)), opens(found, grant))
+        has = holder.role if grant.carried else role
+        named = grant if grant.images else replace(grant, role=has.name)
+        return PlannedGrant(named, Standing.THERE, holder.name, opens(found, named, has))
+    return PlannedGrant(grant, Standing.ADD, _binding_name(found, role), opens(found, grant, role))
 
 
 def _holds(found: ProjectAccess, binding: Binding, grant: Grant) -> bool:
@@ -234,7 +237,9 @@ def _changes(found: ProjectAccess, missing: Sequence[Grant]) -> Iterator[Change]
     for grant in missing:
         added.setdefault(_role(found, grant), []).append(grant.subject)
     for role, subjects in added.items():
-        yield _binding_change(found, role, tuple(dict.fromkeys(subjects)))
+        change = _binding_change(found, role, tuple(dict.fromkeys(subjects)))
+        if change.added:  # else it is the Role alone that somebody changed
+            yield change
 
 
 def _role_change(found: ProjectAccess, images: tuple[str, ...]) -> Iterator[Change]:
@@ -267,12 +272,12 @@ def _metadata(found: ProjectAccess, name: str, before: Mapping[str, Any] | None)
 # --- what it means ----------------------------------------------------------------------------------------------
 
 
-def opens(found: ProjectAccess, grant: Grant) -> str:
-    """What a grant opens, and to whom."""
+def opens(found: ProjectAccess, grant: Grant, role: RoleName) -> str:
+    """What a grant opens by a role, and to whom."""
     who = words_for(grant.subject)
     if grant.images:
         return f"{who} can pull {_streams(grant.images)} of {found.project}"
-    allowed = found.pulls(_role(found, grant))
+    allowed = found.pulls(role)
     if allowed.unread:
         return f"{who} gets the role {grant.role}; what it allows may not be read here"
     if allowed.nothing:

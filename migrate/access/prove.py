@@ -65,7 +65,7 @@ def _reviewed(grant: Grant, review: Review) -> Proof:
     if denied:
         what = f" {', '.join(filter(None, denied))}" if any(denied) else ""
         return Proof(grant, holds=False, words=f"the API says that they may not pull{what}", denied=denied)
-    return Proof(grant, holds=True, words="the API says that they may pull (access review)")
+    return Proof(grant, holds=True, words="the API says that they may pull (access review of the name)")
 
 
 def open_beyond(project: str, streams: Sequence[Stream], grants: Sequence[Grant], pull: Pull) -> list[str]:

@@ -8,14 +8,16 @@ from functools import partial
 from migrate.access.grants import Grant, carried, written
 from migrate.access.plan import ProjectPlan, plan_project
 from migrate.access.read import ClusterRoles, pulls_of, read_bindings, read_project, read_roles
-from migrate.access.subjects import GROUP, USER, Subject
+from migrate.access.subjects import GROUP, SERVICE_ACCOUNT, USER
 from migrate.access.write import Writing, Written, apply_changes
 from migrate.cluster import GROUP as GROUP_KIND
-from migrate.cluster import PROJECT, Cluster, ClusterError, Problem, advice
+from migrate.cluster import PROJECT, Cluster, ClusterError, Kind, Problem, advice
+from migrate.cluster import SERVICE_ACCOUNT as ACCOUNT_KIND
 from migrate.cluster import USER as USER_KIND
 from migrate.errors import LoginError
 from migrate.manifest.model import AccessEntry
 
+_PEOPLE = {USER: USER_KIND, GROUP: GROUP_KIND}
 _TRIES = 3
 _LOOK_AGAIN = (Problem.CONFLICT, Problem.UNREACHABLE)
 """Somebody changed it at the same time; or the answer got lost, and it may have arrived."""
@@ -133,26 +135,35 @@ def _carried(ends: Ends, index: int, entry: AccessEntry, source: str) -> tuple[l
         return grants, notes, True
     except ClusterError as error:
         _check_login(ends.source, error)
-        who = f"an admin of {source} on the old cluster can list them: oc get rolebindings -n {source}"
-        return [], [f"what {source} grants today could not be read ({error.problem}: {error.words}); {who}"], False
+        who = f"an admin of it can list that there: oc get rolebindings -n {source}"
+        named = "" if source in ends.projects else "; where it has another name there, say so under `projects`"
+        words = f"what the source project {source} grants today could not be read ({error.problem}: {error.words})"
+        return [], [f"{words}; {who}{named}"], False
 
 
 def _absent(target: Cluster, grants: Sequence[Grant]) -> Iterator[str]:
-    """Users and groups that the target does not know, where it lets us ask; they may come with their first login."""
-    for subject in dict.fromkeys(grant.subject for grant in grants if grant.carried):
-        kind = {USER: USER_KIND, GROUP: GROUP_KIND}.get(subject.kind)
-        if kind is None or subject.name.startswith("system:"):
+    """Whom the target does not know, where it lets us ask; users and groups may come with their first login."""
+    for subject in dict.fromkeys(grant.subject for grant in grants):
+        if subject.kind == SERVICE_ACCOUNT and _is_absent(target, ACCOUNT_KIND, subject.name, subject.namespace):
+            yield f"there is no service account {subject.name} in {subject.namespace} (yet)"
+        elif subject.kind == GROUP and subject.project and _is_absent(target, PROJECT, subject.project, or_hidden=True):
+            yield (
+                f"project {subject.project} is not there, or not yours to see: the grant is for the service accounts of"
+                " whoever has, or will make, a project of that name"
+            )
+        elif subject.name.startswith("system:") or subject.kind not in _PEOPLE:
             continue
-        if _is_absent(target, subject):
+        elif _is_absent(target, _PEOPLE[subject.kind], subject.name):
             yield f"{subject} is not known to the target (yet): the grant holds once there is one of that name"
 
 
-def _is_absent(target: Cluster, subject: Subject) -> bool:
+def _is_absent(target: Cluster, kind: Kind, name: str, project: str = "", *, or_hidden: bool = False) -> bool:
+    """Whether something is surely not there; of what may not be seen that is not known."""
     try:
-        return target.get(USER_KIND if subject.kind == USER else GROUP_KIND, subject.name) is None
+        return target.get(kind, name, project) is None
     except ClusterError as error:
         _check_login(target, error)
-        return False
+        return or_hidden and error.problem is Problem.FORBIDDEN
 
 
 def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> Iterator[Writing | Written]:

@@ -101,6 +101,7 @@ class Undo:
         left: what stays of it, as a whole document; None where nothing is written.
         live: the object as it is now.
         done: whether it counts as taken back afterwards.
+        lost: the subjects that have it no longer.
     """
 
     applied: Applied
@@ -109,6 +110,7 @@ class Undo:
     left: Mapping[str, Any] | None = field(default=None, repr=False)
     live: Mapping[str, Any] | None = field(default=None, repr=False)
     done: bool = True
+    lost: tuple[Subject, ...] = ()
 
 
 def undo_binding(applied: Applied, live: Mapping[str, Any] | None) -> Undo:
@@ -119,12 +121,13 @@ def undo_binding(applied: Applied, live: Mapping[str, Any] | None) -> Undo:
         return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
     here = subjects_of(dict(live), applied.project)
     kept = [subject for subject in here if subject not in applied.added]
+    lost = tuple(subject for subject in here if subject in applied.added)
     if not kept and (applied.created or applied.name.startswith(f"{MANAGER}-")):
-        return Undo(applied, "deleted", delete=True, live=live)
+        return Undo(applied, "deleted", delete=True, live=live, lost=here)
     if len(kept) == len(here):
         return Undo(applied, "has nothing of ours in it any more")
     document = {**live, "subjects": [subject.document for subject in kept], "metadata": _not_ours(live, applied)}
-    return Undo(applied, f"kept for {', '.join(map(str, kept)) or 'nobody'}", left=document, live=live)
+    return Undo(applied, f"kept for {', '.join(map(str, kept)) or 'nobody'}", left=document, live=live, lost=lost)
 
 
 def undo_role(applied: Applied, live: Mapping[str, Any] | None, used_by: Sequence[str]) -> Undo:

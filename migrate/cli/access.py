@@ -31,7 +31,7 @@ from migrate.cli.options import (
 from migrate.cli.program import command_line, options_given
 from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
-from migrate.cluster import ROLE_BINDING, Cluster, ClusterError, Problem
+from migrate.cluster import MANAGED_BY, MANAGER, ROLE_BINDING, Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.report import access as show
 from migrate.state import NoStateError, State, read_state
@@ -57,7 +57,7 @@ def plan(
     set_up_logging(verbose)
     with open_session(manifest, project) as session:
         plans = planned_access(session, open_ends(session))
-    left = _leftovers(state_path(manifest, state), manifest, plans)
+    left = leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
         json_document(show.access_plan_document(plans, left))
     else:
@@ -121,12 +121,11 @@ def verify(
         ends = open_ends(session)
         plans = planned_access(session, ends)
         proofs, beyond = proved(session, ends, plans)
-    unread = {each.project: each.problem for each in plans if each.problem}
-    left = _leftovers(state_path(manifest, state), manifest, plans)
+    left = leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
-        json_document(show.proofs_document(proofs, beyond, unread, left))
+        json_document(show.proofs_document(proofs, beyond, plans, left))
     else:
-        result([*show.proof_lines(proofs, beyond, unread), *show.leftover_lines(left)])
+        result([*show.proof_lines(proofs, beyond, plans), *show.leftover_lines(left)])
     if access_exit_code(plans) or not all(proof.holds for proof in proofs):
         return ExitCode.INCOMPLETE
     return ExitCode.OK
@@ -248,8 +247,15 @@ def plans_of(session: Session, ends: Ends) -> list[ProjectPlan]:
         return plan_access(ends, session.manifest.file.access or [], session.project, executor)
 
 
-def _leftovers(path: Path, manifest: Path, plans: Sequence[ProjectPlan]) -> list[tuple[Applied, Subject]]:
-    """What earlier runs granted and the manifest no longer names: nothing takes it back by itself."""
+def leftovers(path: Path, manifest: Path, plans: Sequence[ProjectPlan] | None) -> list[tuple[Applied, Subject]]:
+    """What earlier runs granted and the manifest no longer names: nothing takes it back by itself.
+
+    Without plans the manifest names nothing; of a project that could not be looked at nothing is said.
+    """
+    if plans is None:
+        with suppress(NoStateError), read_state(path, manifest) as memory:
+            return [(item, subject) for item in memory.applied() for subject in sorted(item.added)]
+        return []
     wanted = {(each.project, p.grant.subject, role_of(p.grant)) for each in plans for p in each.grants}
     looked_at = {each.project for each in plans if not each.problem}
     with suppress(NoStateError), read_state(path, manifest) as memory:
@@ -285,6 +291,8 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
     """
     failed, written = 0, 0
     for each in plans:
+        if as_json and each.needs_attention:
+            json_line({"event": "project", **show.project_document(each)})
         for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
             if isinstance(event, Writing):
                 row = run.state.record_writing(event.change, run.ends.target.server)
@@ -315,14 +323,13 @@ def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:
 
 
 def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, failed: int) -> None:
-    troubled = [each for each in plans if each.needs_attention]
-    result(show.access_plan_lines(troubled)[:-1] if troubled else [])
-    nothing = (
-        "nothing written" if failed or access_exit_code(plans) else "nothing to write: every grant is there already"
-    )
-    done = f"{written} written" if written else nothing
-    result([f"{show.access_summary(plans)}; {done}"])
-    result([f"To prove it: {command_line('access verify', run.session.manifest.path, run.options)}"])
+    result(show.trouble_lines(plans))
+    if written or failed or access_exit_code(plans):
+        result([show.applied_summary(plans, written, failed)])
+    else:
+        result([f"{show.access_summary(plans)}; nothing to write: every grant is there already"])
+    if written or any(grant.standing is Standing.THERE for each in plans for grant in each.grants):
+        result([f"To prove it: {command_line('access verify', run.session.manifest.path, run.options)}"])
 
 
 def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
@@ -332,21 +339,27 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
         undo = _undo(run.ends.target, item, gone)
         if undo.delete:
             gone.add((item.project, item.name))
-        words = _taken_back(run, undo, dry_run=dry_run)
-        left += bool(words) or not undo.done
+        words = undo.words if not undo.done else _taken_back(run, undo, dry_run=dry_run)
+        left += bool(words)
         if as_json:
             json_line(
                 {"event": "failed" if words else "reverted", **show.undo_document(undo), "problem": words or None}
             )
         else:
-            result([show.undo_line(undo, words)])
+            result([show.undo_line(undo, words, dry_run=dry_run)])
     code = ExitCode.INCOMPLETE if left else ExitCode.OK
     if as_json:
         json_line({"event": "summary", "reverted": len(chosen) - left, "left": left, "exitCode": int(code)})
     else:
         verb = "would be taken back" if dry_run else "taken back"
-        result([f"{len(chosen) - left} {verb}" if chosen else "nothing to take back: this state has applied nothing"])
+        rest = f", {left} left" if left else ""
+        result([f"{len(chosen) - left} {verb}{rest}" if chosen else _nothing_applied(run)])
     return code
+
+
+def _nothing_applied(run: AccessRun) -> str:
+    label = f"oc get rolebindings,roles -l {MANAGED_BY}={MANAGER} -n PROJECT"
+    return f"nothing to take back as far as this state ({run.state.path}) knows; what this tool ever made: {label}"
 
 
 def _chosen(run: AccessRun) -> list[Applied]:
@@ -377,18 +390,19 @@ def _undo(target: Cluster, item: Applied, gone: Collection[tuple[str, str]]) -> 
     except ClusterError as error:
         if error.problem is Problem.LOGIN:
             raise login_refused(target, error) from None
-        return Undo(item, f"cannot be read: {error}", done=False)
+        way_out = advice(error.problem, item.project)
+        return Undo(item, f"cannot be read: {error}{f' -> {way_out}' if way_out else ''}", done=False)
     role = RoleName(item.kind, item.name)
     return undo_role(item, live, [b.name for b in bindings if b.role == role and (item.project, b.name) not in gone])
 
 
 def _taken_back(run: AccessRun, undo: Undo, *, dry_run: bool) -> str:
     """Take one object back and note it; why that failed, in words, else empty."""
-    if dry_run or not undo.done:
+    if dry_run:
         return ""
     try:
         send_undo(run.ends.target, undo)
     except ClusterError as error:
-        return trouble(run.ends, undo.applied.project, error)[0]
+        return " -> ".join(filter(None, trouble(run.ends, undo.applied.project, error)))
     run.state.record_reverted(undo.applied)
     return ""

@@ -1,6 +1,7 @@
 """`rahti-migrate finish`: the final step. Shows what it would do to the target cluster; with --apply does it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from migrate.cli.access import (
     AccessRun,
     access_exit_code,
     apply_access,
+    leftovers,
     open_access,
     open_ends,
     planned_access,
@@ -28,7 +30,7 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.program import command_line, options_given
-from migrate.cli.session import Session, open_session
+from migrate.cli.session import Session, open_session, state_path
 from migrate.report import access as show
 from migrate.report.documents import VERSION
 
@@ -53,24 +55,28 @@ def finish(
         has_access = bool(session.manifest.file.access)
         say_what_is_missing(session)
         if not apply or not has_access:
-            return show_finish(session, options_given(state, project), as_json=as_json)
+            path = state_path(manifest, state)
+            return show_finish(session, path, options_given(state, project), as_json=as_json)
     with open_access(manifest, state, project, "finish") as run:
         code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
         run.state.end_run(code, {})
     return code
 
 
-def show_finish(session: Session, options: Sequence[str], *, as_json: bool) -> int:
+def show_finish(session: Session, state: Path, options: Sequence[str], *, as_json: bool) -> int:
     """What the final step would do."""
-    plans = planned_access(session, open_ends(session)) if session.manifest.file.access else []
+    has_access = bool(session.manifest.file.access)
+    plans = planned_access(session, open_ends(session)) if has_access else []
+    left = leftovers(state, session.manifest.path, plans if has_access else None)
     if as_json:
-        document = show.access_plan_document(plans) if plans else None
+        document = show.access_plan_document(plans, left) if plans or left else None
         json_document({"version": VERSION, "kind": "finish", "access": document, "workloads": None})
     elif plans:
-        result(["Who may pull:", "", *show.access_plan_lines(plans)])
-        result([f"Nothing was written. To apply: {_to_apply(session, options)}"])
+        result(["Who may pull:", "", *show.access_plan_lines(plans), *show.leftover_lines(left)])
+        apply = f" To apply: {_to_apply(session, options)}" if any(each.changes for each in plans) else ""
+        result([f"Nothing was written.{apply}"])
     else:
-        result(["nothing to finish: the manifest has no `access`"])
+        result(["nothing to finish: the manifest has no `access`", *show.leftover_lines(left)])
     return access_exit_code(plans)
 
 

@@ -17,17 +17,20 @@ from migrate.cluster import Cluster, ClusterError, Problem
 from migrate.credentials import Login, login_of
 from migrate.errors import LoginError, MigrateError
 from migrate.images.failures import FailureClass
-from migrate.images.pace import Pace
+from migrate.images.pace import TROUBLE, Pace
 from migrate.images.registry import Registry, RegistryError
 from migrate.manifest.model import Login as LoginEntry
 
 _SAY_EVERY = 10.0
 """Seconds between two lines of progress."""
+_PATIENCE = 30.0
+"""Seconds for a registry that stops answering: whoever looks on waits for the answer."""
 T = TypeVar("T")
 
 
 def proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[list[Proof], dict[str, list[str]]]:
     """A proof for each grant; and project -> image streams that are open beyond the manifest."""
+    _check_registry(session)
     say("asking as those who are let in ...")
     pull = _Puller(session, ends.target)
     readable = [each for each in plans if not each.problem]
@@ -37,6 +40,20 @@ def proved(session: Session, ends: Ends, plans: Sequence[ProjectPlan]) -> tuple[
     pull.close()
     proofs = [proof for proofs, _ in found for proof in proofs]
     return proofs, {each.project: beyond for each, (_, beyond) in zip(readable, found, strict=True)}
+
+
+def _check_registry(session: Session) -> None:
+    """Nobody is asked as somebody else by a registry that is not there.
+
+    Raises:
+        MigrateError: it is out of reach.
+    """
+    try:
+        session.target.ping()
+    except RegistryError as error:
+        if error.failure.kind in TROUBLE:
+            words = f"the target registry {session.target.host}: {error.failure}"
+            raise MigrateError(words, error.failure.advice) from None
 
 
 def _told(projects: Iterable[T], total: int) -> Iterator[T]:
@@ -55,7 +72,7 @@ def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tupl
     except ClusterError:
         streams = []
     grants = [planned.grant for planned in plan.grants if planned.standing is not Standing.REFUSED]
-    proofs = [_proof(planned, streams, pull, target) for planned in plan.grants if planned.grant in grants]
+    proofs = [_proof(planned, streams, pull, target) for planned in plan.grants]
     try:
         return proofs, open_beyond(plan.project, streams, grants, pull)
     except MigrateError as error:
@@ -66,6 +83,8 @@ def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tupl
 def _proof(planned: PlannedGrant, streams: Sequence[Stream], pull: "_Puller", target: Cluster) -> Proof:
     """A proof; a grant that is not there is none, and one that cannot be asked about does not hold as far as known."""
     grant = planned.grant
+    if planned.standing is Standing.REFUSED:
+        return Proof(grant, holds=False, words=f"it cannot be granted: {planned.words}")
     if planned.standing is Standing.ADD:
         return Proof(grant, holds=False, words="it is not granted: `access apply` would add it")
     try:
@@ -125,7 +144,7 @@ class _Puller:
         with self._lock:
             if who not in self._registries:
                 wrong = _wrong_token(self._target, subject, login) if who else ""
-                made = Registry(self._session.connection(self._host), login, Pace(self._host))
+                made = Registry(self._session.connection(self._host), login, Pace(self._host, patience=_PATIENCE))
                 self._registries[who] = wrong or made
             found = self._registries[who]
         if isinstance(found, str):

@@ -146,12 +146,11 @@ class Session:
             return images
         chosen = tuple(r for r in images if self.project in _projects(r))
         if not chosen:
-            known = sorted({name for request in images for name in _projects(request)})
             granted = {entry.project for entry in self.manifest.file.access or ()}
-            also = "; `access` names it, see `finish` and `access`" if self.project in granted else ""
-            raise UsageError(
-                f"--project {self.project}: no image of the manifest is in it{also}", f"it has {', '.join(known)}"
-            )
+            if self.project in granted:
+                return ()
+            known = sorted({name for request in images for name in _projects(request)} | granted)
+            raise UsageError(f"--project {self.project}: the manifest does not name it", f"it has {', '.join(known)}")
         targets = {_target_project(request) for request in chosen}
         return tuple(request for request in images if _target_project(request) in targets)
 

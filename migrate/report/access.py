@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from migrate.access.plan import Change, PlannedGrant, ProjectPlan, Standing
 from migrate.access.prove import Proof
+from migrate.access.rights import pulls_of_rules
 from migrate.access.subjects import Subject, subjects_of
 from migrate.access.write import Applied, Undo
+from migrate.cluster import ROLE
 from migrate.quantities import count
 from migrate.report.documents import VERSION
 
@@ -55,11 +58,24 @@ def _where(planned: PlannedGrant) -> str:
 def _change_lines(change: Change) -> Iterator[str]:
     """A diff of the subjects; of a Role, what it lets be pulled."""
     yield f"  {'change' if change.before else 'make'} {change.kind.name} {change.name}"
-    for rule in change.after.get("rules", ()):
-        yield f"      + pull {', '.join(rule['resourceNames'])}"
+    if change.kind is ROLE:
+        yield from _role_lines(change)
+        return
     before = subjects_of(dict(change.before or {}), change.project)
     for subject in subjects_of(dict(change.after), change.project):
         yield f"      {' ' if subject in before else '+'} {subject}"
+
+
+def _role_lines(change: Change) -> Iterator[str]:
+    """What a Role of ours lets be pulled; where somebody changed it, what that takes away again."""
+    names = {name for rule in change.after.get("rules", ()) for name in rule["resourceNames"]}
+    before = pulls_of_rules((change.before or {}).get("rules") or ())
+    for name in sorted(before.images - names):
+        yield f"      - pull {name}"
+    if before.everything or before.more:
+        yield "      - what else it allows"
+    for name in sorted(names):
+        yield f"      {' ' if name in before.images else '+'} pull {name}"
 
 
 def access_summary(plans: Sequence[ProjectPlan]) -> str:
@@ -73,6 +89,29 @@ def access_summary(plans: Sequence[ProjectPlan]) -> str:
     return f"{count(len(plans), 'project')}: {', '.join(parts)}{trouble}"
 
 
+def trouble_lines(plans: Sequence[ProjectPlan]) -> list[str]:
+    """What could not be granted, or is not known, of each project that has such things."""
+    lines: list[str] = []
+    for plan in (each for each in plans if each.needs_attention):
+        refused = tuple(each for each in plan.grants if each.standing is Standing.REFUSED)
+        lines += [*_project_lines(replace(plan, grants=refused, changes=())), ""]
+    return lines
+
+
+def applied_summary(plans: Sequence[ProjectPlan], written: int, failed: int) -> str:
+    """One line: what an apply did."""
+    standings = Counter(grant.standing for plan in plans for grant in plan.grants)
+    broken = sum(bool(plan.problem) for plan in plans)
+    parts = [
+        f"{count(written, 'object')} written" if written else "nothing written",
+        f"{failed} failed" if failed else "",
+        f"{count(standings[Standing.REFUSED], 'grant')} refused" if standings[Standing.REFUSED] else "",
+        f"{count(broken, 'project')} could not be looked at" if broken else "",
+        f"{count(standings[Standing.THERE], 'grant')} there already" if standings[Standing.THERE] else "",
+    ]
+    return f"{count(len(plans), 'project')}: {', '.join(filter(None, parts))}"
+
+
 def written_lines(change: Change, problem: str, advice: str) -> list[str]:
     """One object that was written, or why it was not."""
     name = f"{change.kind.name} {change.project}/{change.name}"
@@ -82,27 +121,32 @@ def written_lines(change: Change, problem: str, advice: str) -> list[str]:
     return [f"  {'changed' if change.before else 'made'} {name}{added}"]
 
 
-def undo_line(undo: Undo, problem: str = "") -> str:
-    """One object that was, or would be, taken back; or why it was not."""
+def undo_line(undo: Undo, problem: str = "", *, dry_run: bool = False) -> str:
+    """One object that was, or would be, taken back, and who loses it; or why it was not."""
     applied = undo.applied
-    words = f"NOT taken back: {problem}" if problem else undo.words
-    return f"  {applied.kind} {applied.project}/{applied.name}: {words}"
+    acts = undo.delete or undo.left is not None
+    words = f"NOT taken back: {problem}" if problem else f"{'would be ' if dry_run and acts else ''}{undo.words}"
+    lost = f" (- {', - '.join(map(str, sorted(undo.lost)))})" if undo.lost and not problem else ""
+    return f"  {applied.kind} {applied.project}/{applied.name}: {words}{lost}"
 
 
-def proof_lines(proofs: Sequence[Proof], beyond: Mapping[str, Sequence[str]], unread: Mapping[str, str]) -> list[str]:
+def proof_lines(
+    proofs: Sequence[Proof], beyond: Mapping[str, Sequence[str]], plans: Sequence[ProjectPlan]
+) -> list[str]:
     """What `access verify` prints.
 
     Args:
         proofs: one for each grant.
         beyond: project -> image streams that anyone can pull although nothing says so.
-        unread: project -> why nothing could be asked there.
+        plans: of each project: what could not be asked there, and what else is to be known.
     """
     lines = []
     for proof in proofs:
         grant = proof.grant
         what = grant.role or f"pulling {', '.join(grant.images)}"
         lines.append(f"{'holds' if proof.holds else 'FAILS'}  {grant.project}  {grant.subject}, {what}: {proof.words}")
-    lines += [f"UNKNOWN  {project}: {words}" for project, words in unread.items()]
+    lines += [f"UNKNOWN  {plan.project}: {plan.problem}" for plan in plans if plan.problem]
+    lines += [f"{'UNKNOWN' if plan.incomplete else 'note'}  {plan.project}: {n}" for plan in plans for n in plan.notes]
     lines += [
         f"open beyond the manifest: anyone can pull {', '.join(names)} of {project} without a login"
         for project, names in beyond.items()
@@ -136,12 +180,13 @@ def access_plan_document(plans: Sequence[ProjectPlan], left: Sequence[tuple[Appl
     return {
         "version": VERSION,
         "kind": "access-plan",
-        "projects": [_project_document(plan) for plan in plans],
+        "projects": [project_document(plan) for plan in plans],
         "leftOver": _leftover_documents(left),
     }
 
 
-def _project_document(plan: ProjectPlan) -> dict[str, Any]:
+def project_document(plan: ProjectPlan) -> dict[str, Any]:
+    """What would happen in one project."""
     return {
         "project": plan.project,
         "imageStreams": plan.streams,
@@ -192,7 +237,7 @@ def undo_document(undo: Undo, problem: str = "") -> dict[str, Any]:
 def proofs_document(
     proofs: Sequence[Proof],
     beyond: Mapping[str, Sequence[str]],
-    unread: Mapping[str, str],
+    plans: Sequence[ProjectPlan],
     left: Sequence[tuple[Applied, Subject]],
 ) -> dict[str, Any]:
     """What `access verify --format json` prints."""
@@ -212,6 +257,7 @@ def proofs_document(
             for proof in proofs
         ],
         "openBeyond": [{"project": project, "images": list(names)} for project, names in beyond.items() if names],
-        "problems": [{"project": project, "words": words} for project, words in unread.items()],
+        "problems": [{"project": plan.project, "words": plan.problem} for plan in plans if plan.problem],
+        "notes": [{"project": plan.project, "words": note} for plan in plans for note in plan.notes],
         "leftOver": _leftover_documents(left),
     }
