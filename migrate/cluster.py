@@ -195,7 +195,7 @@ class Cluster:
             ClusterError: refused; CONFLICT where one of that name exists.
         """
         sent, what = _sent(kind, document)
-        return self._once(what, lambda c: dict(c.create(sent)))
+        return self._sent_once(what, lambda c: dict(c.create(sent)))
 
     def replace(self, kind: Kind, document: Mapping[str, Any]) -> Object:
         """Write an object back that was read; sent once.
@@ -204,19 +204,29 @@ class Cluster:
             ClusterError: refused; CONFLICT where it changed since it was read.
         """
         sent, what = _sent(kind, document)
-        return self._once(what, lambda c: dict(c.replace(sent)))
+        return self._sent_once(what, lambda c: dict(c.replace(sent)))
 
-    def delete(self, kind: Kind, name: str, namespace: str) -> None:
-        """Delete an object; one that is gone already is well, too.
+    def delete(self, kind: Kind, document: Mapping[str, Any]) -> None:
+        """Delete an object as it was read; one that is gone already is well, too.
 
         Raises:
-            ClusterError: refused.
+            ClusterError: refused; CONFLICT where it changed since it was read.
         """
-        resource = _resource(kind)
+        resource, metadata = _resource(kind), document.get("metadata") or {}
+        name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
         what = _name(kind, name, namespace)
         _check_names(what, name, namespace)
+        known = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": known}
+
+        def send(client: Client) -> None:
+            sender = client._client  # lightkube 1.0 has no word for preconditions
+            request = sender.prepare_request("delete", resource, name=name, namespace=namespace)
+            request.data = options
+            sender.handle_response("delete", sender.send(sender.build_adapter_request(request)), request)
+
         try:
-            self._repeated(what, lambda c: c.delete(resource, name, namespace=namespace))
+            self._repeated(what, send)
         except ClusterError as error:
             if error.problem is not Problem.NOT_FOUND:
                 raise
@@ -263,9 +273,7 @@ class Cluster:
                 maybe = error.maybe = error.maybe or maybe
                 raise
 
-        silent = self._silent
-        if silent and time.monotonic() - silent[0] < _SILENT_SECONDS:
-            raise ClusterError(what, Problem.UNREACHABLE, silent[1], connected=False)
+        self._check_silence(what)
         caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5.0)
         try:
             return caller.on(again)(attempt)
@@ -273,6 +281,22 @@ class Cluster:
             if not error.connected:
                 self._silent = (time.monotonic(), error.words)
             raise
+
+    def _sent_once(self, what: str, ask: Callable[[Client], T]) -> T:
+        """Send what must not be sent twice."""
+        self._check_silence(what)
+        try:
+            return self._once(what, ask)
+        except ClusterError as error:
+            if not error.connected:
+                self._silent = (time.monotonic(), error.words)
+            raise
+
+    def _check_silence(self, what: str) -> None:
+        """Nobody waits again for an API that could not be connected to a moment ago."""
+        silent = self._silent
+        if silent and time.monotonic() - silent[0] < _SILENT_SECONDS:
+            raise ClusterError(what, Problem.UNREACHABLE, silent[1], connected=False)
 
     def _once(self, what: str, ask: Callable[[Client], T]) -> T:
         """Ask; where the login is refused, again with a newer one."""
@@ -334,6 +358,9 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
         raise _refused(what, error.response, error.status.message) from None
     except httpx2.HTTPStatusError as error:
         raise _refused(what, error.response) from None
+    except httpx2.LocalProtocolError:  # its words would show the header with the token
+        words = "the request cannot be sent: is the token one, without spaces and line ends?"
+        raise ClusterError(what, Problem.LOGIN, words, connected=False) from None
     except httpx2.HTTPError as error:
         words = printable(str(error)) or type(error).__name__
         connected = not isinstance(error, _NOT_CONNECTED)

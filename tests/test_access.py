@@ -184,6 +184,10 @@ def test_a_token_that_is_somebody_elses_or_too_old_proves_nothing(both: Clusters
     assert "holds  my-app-2  Group devs, registry-viewer: pulled with their token: 2 image streams" in ran.out
     old = both.run("access", "verify", manifest, BOB="sha256~old", DEV=BOB_TOKEN)
     assert "the token of proveWith for User bob (environment variable BOB) is not taken (expired?)" in old.out
+    assert old.code == 4
+    missing = both.run("access", "verify", manifest, DEV=BOB_TOKEN)
+    assert (missing.code, "BOB is not set" in missing.out) == (4, True), missing.text
+    assert "holds  my-app-2  Group devs" in missing.out
     assert "sha256~old" not in old.text
 
 

@@ -323,9 +323,9 @@ def carry(
         binding_of({"metadata": {"name": r}, "roleRef": {"name": r}, "subjects": [s.document for s in who]}, "old")
         for r, who in bindings
     ]
-    names = {"web": "site", "api": "api"}
-    known = {"old": "p", **(projects or {})}
-    return carried(0, entry, "old", made, partial(pulls, {}), known, lambda name: names.get(name, ""))
+    names = {"web": ["site"], "api": ["api"]}
+    known = {"old": ["p"], **{source: [target] for source, target in (projects or {}).items()}}
+    return carried(0, entry, "old", made, partial(pulls, {}), known, lambda name: names.get(name, []))
 
 
 def test_pulling_goes_along_and_nothing_else() -> None:

@@ -177,7 +177,7 @@ def test_a_name_that_means_something_else_in_an_address_is_not_sent(
     asks: list[Callable[[], object]] = [
         lambda: cluster.get(ROLE, name, "p"),
         lambda: cluster.get(ROLE, "r", name),
-        lambda: cluster.delete(ROLE, name, "p"),
+        lambda: cluster.delete(ROLE, role(name=name)),
         lambda: cluster.list(ROLE, name),
         lambda: cluster.may(name, "bob", (), {}),
         *(

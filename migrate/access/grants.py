@@ -1,7 +1,8 @@
 """Grants: who is to be let in, to what, and why. From the manifest, and from what the source project grants. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from migrate.access.rights import KNOWN_PULLERS, Binding, Pulls, RoleName
 from migrate.access.subjects import Subject, only_there, subject_of, words_for
@@ -46,8 +47,8 @@ def carried(
     source: str,
     bindings: Iterable[Binding],
     pulls: Callable[[RoleName], Pulls],
-    projects: Mapping[str, str],
-    moved: Callable[[str], str],
+    projects: Mapping[str, Sequence[str]],
+    moved: Callable[[str], Sequence[str]],
 ) -> tuple[list[Grant], list[str]]:
     """What a source project grants for pulling today, as grants at the target; and in words what cannot go with it.
 
@@ -57,8 +58,8 @@ def carried(
         source: the source project.
         bindings: its RoleBindings.
         pulls: what a role of the source lets be pulled.
-        projects: source project -> target project, of all that the manifest moves.
-        moved: what an image stream of the source project is called in the target project; empty where it does not go
+        projects: source project -> its target projects, of all that the manifest moves.
+        moved: what an image stream of the source project is called in the target project; nothing where it does not go
             there.
     """
     grants: dict[tuple[Subject, str, tuple[str, ...]], Grant] = {}
@@ -74,7 +75,7 @@ def carried(
             notes.append(
                 f"{binding.role.name} in {source} is for {', '.join(stay)}, which does not go to {entry.project}"
             )
-        allowed = replace(allowed, images=frozenset(filter(None, map(moved, allowed.images))))
+        allowed = replace(allowed, images=frozenset(chain.from_iterable(map(moved, allowed.images))))
         images = _chosen(entry, allowed)
         if allowed.nothing or (images is None):
             continue
@@ -104,7 +105,7 @@ def _carried_role(entry: AccessEntry, found: str) -> str:
     return entry.role or (found if found in KNOWN_PULLERS else DEFAULT_ROLE)
 
 
-def _at_target(subject: Subject, projects: Mapping[str, str]) -> tuple[Subject, str]:
+def _at_target(subject: Subject, projects: Mapping[str, Sequence[str]]) -> tuple[Subject, str]:
     """A subject as the target knows it; or why it cannot be there."""
     if problem := only_there(subject):
         return subject, problem
@@ -112,7 +113,10 @@ def _at_target(subject: Subject, projects: Mapping[str, str]) -> tuple[Subject, 
         return subject, ""
     if subject.project not in projects:
         return subject, f"{words_for(subject)}: {MOVED_ONLY}"
-    return subject.in_project(projects[subject.project]), ""
+    targets = projects[subject.project]
+    if len(targets) > 1:
+        return subject, f"{words_for(subject)}: that project goes to {', '.join(targets)}; name the one under `allow`"
+    return subject.in_project(targets[0]), ""
 
 
 def _without_narrower(grants: Iterable[Grant]) -> list[Grant]:

@@ -40,12 +40,14 @@ class PlannedGrant:
         standing: there already, to be added, or impossible.
         binding: the RoleBinding that has it, or would have it.
         words: what it opens; of a refused one, why.
+        images: the image streams that it opens; none for all.
     """
 
     grant: Grant
     standing: Standing
     binding: str
     words: str
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,18 @@ def _once(grants: Iterable[Grant]) -> list[Grant]:
     """The same grant wished twice is one; what is written comes before what is carried over."""
     kept: dict[tuple[Subject, str, tuple[str, ...]], Grant] = {}
     for grant in sorted(grants, key=lambda grant: grant.carried):
-        kept.setdefault((grant.subject, grant.role, grant.images), grant)
+        if not (grant.carried and any(_lets_pull_as_much(other, grant) for other in kept.values())):
+            kept.setdefault((grant.subject, grant.role, grant.images), grant)
     return list(kept.values())
+
+
+def _lets_pull_as_much(written: Grant, carried: Grant) -> bool:
+    """Whether a grant that is written down lets the same subject pull what another would, whatever is there now."""
+    if written.subject != carried.subject or written.carried:
+        return False
+    if written.images:
+        return bool(carried.images) and set(carried.images) <= set(written.images)
+    return written.role in KNOWN_PULLERS
 
 
 def _planned(found: ProjectAccess, grant: Grant) -> PlannedGrant:
@@ -158,8 +170,10 @@ def _planned(found: ProjectAccess, grant: Grant) -> PlannedGrant:
     if holder:
         has = holder.role if grant.carried else role
         named = grant if grant.images else replace(grant, role=has.name)
-        return PlannedGrant(named, Standing.THERE, holder.name, opens(found, named, has))
-    return PlannedGrant(grant, Standing.ADD, _binding_name(found, role), opens(found, grant, role))
+        only = grant.images or tuple(sorted(found.pulls(has).images))
+        return PlannedGrant(named, Standing.THERE, holder.name, opens(found, named, has), only)
+    only = grant.images or tuple(sorted(found.pulls(role).images))
+    return PlannedGrant(grant, Standing.ADD, _binding_name(found, role), opens(found, grant, role), only)
 
 
 def _holds(found: ProjectAccess, binding: Binding, grant: Grant) -> bool:

@@ -31,16 +31,16 @@ class Ends:
     Attributes:
         target: where grants go.
         source: where `carryOver` looks; None where the manifest names no API for it.
-        projects: source project -> target project, of all that the manifest moves.
+        projects: source project -> its target projects, of all that the manifest moves.
         user: who asks at the target, for advice; empty where that is not known.
-        moved: (source project, image stream, target project) -> its name there; empty where it does not go there.
+        moved: (source project, image stream, target project) -> its names there; none where it does not go there.
     """
 
     target: Cluster
     source: Cluster | None
-    projects: Mapping[str, str]
+    projects: Mapping[str, Sequence[str]]
     user: str = ""
-    moved: Callable[[str, str, str], str] = lambda _source, stream, _target: stream
+    moved: Callable[[str, str, str], Sequence[str]] = lambda _source, stream, _target: (stream,)
     target_roles: ClusterRoles = field(init=False)
     source_roles: ClusterRoles | None = field(init=False)
 
@@ -50,7 +50,7 @@ class Ends:
 
     def sources(self, project: str) -> list[str]:
         """The source projects that a target project is made of; itself where the manifest says nothing."""
-        return sorted(source for source, target in self.projects.items() if target == project) or [project]
+        return sorted(source for source, targets in self.projects.items() if project in targets) or [project]
 
 
 def plan_access(ends: Ends, entries: Sequence[AccessEntry], project: str, executor: Executor) -> list[ProjectPlan]:
@@ -166,8 +166,8 @@ def _is_absent(target: Cluster, kind: Kind, name: str, project: str = "", *, or_
         return or_hidden and error.problem is Problem.FORBIDDEN
 
 
-def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> Iterator[Writing | Written]:
-    """Write what a plan says; where somebody changed something at the same time, look and plan again."""
+def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> Iterator[Writing | Written | ProjectPlan]:
+    """Write what a plan says; where somebody changed something at the same time, look and plan again, and say that."""
     for left in reversed(range(_TRIES)):
         again: Written | None = None
         for event in apply_changes(ends.target, plan.changes):
@@ -180,3 +180,4 @@ def apply_project(ends: Ends, plan: ProjectPlan, entries: Sequence[Entry]) -> It
         if plan.problem:  # whether it arrived is not known: the first trouble stands
             yield replace(again, again=False)
             return
+        yield plan

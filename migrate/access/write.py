@@ -1,12 +1,16 @@
 """Applies what a plan says, and takes back what was applied: one object at a time, told before and after."""
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrate.access.plan import Change, is_ours
 from migrate.access.subjects import Subject, subjects_of
-from migrate.cluster import MANAGED_BY, MANAGER, ROLE, ROLE_BINDING, Cluster, ClusterError, Kind, Object, Problem
+from migrate.cluster import MANAGED_BY, MANAGER, ROLE, ROLE_BINDING, Cluster, ClusterError, Object, Problem
+
+_MADE = "rahti-migrate/made"
+"""An annotation of what this tool makes, another one for each."""
 
 KINDS = {kind.name: kind for kind in (ROLE_BINDING, ROLE)}
 
@@ -38,6 +42,7 @@ def apply_changes(cluster: Cluster, changes: Iterable[Change]) -> Iterator[Writi
         role = change.after.get("roleRef") or {}
         if role.get("kind") == ROLE.name and role.get("name") in refused:
             continue
+        change = _named(change)
         yield Writing(change)
         try:
             yield Written(change, _send(cluster, change))
@@ -46,6 +51,14 @@ def apply_changes(cluster: Cluster, changes: Iterable[Change]) -> Iterator[Writi
             if error.problem in (Problem.CONFLICT, Problem.UNREACHABLE):
                 return
             refused.add(change.name if change.kind is ROLE else "")
+
+
+def _named(change: Change) -> Change:
+    """What is made gets a name of its own, by which it is known again even where the answer got lost."""
+    if change.before:
+        return change
+    metadata = {**change.after["metadata"], "annotations": {_MADE: uuid.uuid4().hex}}
+    return replace(change, after={**change.after, "metadata": metadata})
 
 
 def _send(cluster: Cluster, change: Change) -> Object:
@@ -117,8 +130,8 @@ def undo_binding(applied: Applied, live: Mapping[str, Any] | None) -> Undo:
     """How to take back a RoleBinding: exactly our subjects go, what others did since stays. Pure."""
     if live is None:
         return Undo(applied, "is gone already")
-    if _uid(live) != applied.uid and applied.uid:
-        return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
+    if _is_anothers(live, applied):
+        return Undo(applied, "was made by somebody else: left as it is")
     here = subjects_of(dict(live), applied.project)
     kept = [subject for subject in here if subject not in applied.added]
     lost = tuple(subject for subject in here if subject in applied.added)
@@ -140,11 +153,13 @@ def undo_role(applied: Applied, live: Mapping[str, Any] | None, used_by: Sequenc
     """
     if live is None:
         return Undo(applied, "is gone already")
-    if _uid(live) != applied.uid and applied.uid:
-        return Undo(applied, "was deleted and made anew by somebody else since: left as it is")
+    if _is_anothers(live, applied):
+        return Undo(applied, "was made by somebody else: left as it is")
     if used_by:
         return Undo(applied, f"left: {', '.join(used_by)} uses it", done=False)
-    if not applied.created or live.get("rules") != applied.after.get("rules"):
+    if not applied.created:
+        return Undo(applied, "left: it was there before")
+    if live.get("rules") != applied.after.get("rules"):
         return Undo(applied, "left: somebody else has changed it since")
     return Undo(applied, "deleted", delete=True, live=live)
 
@@ -157,17 +172,21 @@ def send_undo(cluster: Cluster, undo: Undo) -> None:
     """
     kind = KINDS[undo.applied.kind]
     if undo.delete and undo.live is not None:
-        _delete(cluster, kind, undo)
+        cluster.delete(kind, undo.live)
     elif undo.left is not None:
         cluster.replace(kind, undo.left)
 
 
-def _delete(cluster: Cluster, kind: Kind, undo: Undo) -> None:
-    """Delete it as it was read: a binding is emptied first, which fails where somebody changed it meanwhile."""
-    assert undo.live is not None
-    if kind is ROLE_BINDING:
-        cluster.replace(kind, {**undo.live, "subjects": []})
-    cluster.delete(kind, undo.applied.name, undo.applied.project)
+def _is_anothers(live: Mapping[str, Any], applied: Applied) -> bool:
+    """Whether what stands there is not what this state made: another of that name, made before or since."""
+    if applied.uid:
+        return _uid(live) != applied.uid
+    made = _made(applied.after)  # the answer got lost, or a kill came between
+    return bool(applied.created and made and _made(live) != made)
+
+
+def _made(document: Mapping[str, Any]) -> str:
+    return str(((document.get("metadata") or {}).get("annotations") or {}).get(_MADE, ""))
 
 
 def _uid(document: Mapping[str, Any]) -> str:
@@ -175,8 +194,9 @@ def _uid(document: Mapping[str, Any]) -> str:
 
 
 def _not_ours(live: Mapping[str, Any], applied: Applied) -> dict[str, Any]:
-    """The metadata of what stays; without our label, for it is somebody else's now."""
+    """The metadata of what stays; without our label and mark, for it is somebody else's now."""
     metadata = dict(live.get("metadata") or {})
     if applied.created and is_ours(live):
-        metadata["labels"] = {k: v for k, v in metadata["labels"].items() if k != MANAGED_BY}
+        for part, mark in (("labels", MANAGED_BY), ("annotations", _MADE)):
+            metadata[part] = {k: v for k, v in (metadata.get(part) or {}).items() if k != mark}
     return metadata

@@ -126,6 +126,8 @@ def verify(
         json_document(show.proofs_document(proofs, beyond, plans, left))
     else:
         result([*show.proof_lines(proofs, beyond, plans), *show.leftover_lines(left)])
+    if any(proof.login for proof in proofs):
+        return ExitCode.LOGIN
     if access_exit_code(plans) or not all(proof.holds for proof in proofs):
         return ExitCode.INCOMPLETE
     return ExitCode.OK
@@ -170,26 +172,25 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     source = session.cluster("source") if carry and any(entry.carry_over for entry in entries) else None
     if source is None and carry and any(entry.carry_over for entry in entries):
         raise UsageError("carryOver reads the source's OpenShift API, and none is named", _how("source"))
-    return Ends(target, source, project_names(session), _whoami(target), partial(stream_name, session))
+    return Ends(target, source, project_names(session), _whoami(target), partial(stream_names, session))
 
 
 def _how(end: str) -> str:
     return f"say `{end}.api: {{kubeconfigContext: ...}}`, or `{{server: https://..., tokenEnv: ...}}`, in the manifest"
 
 
-def project_names(session: Session) -> dict[str, str]:
-    """Source project -> target project, of all that the manifest moves."""
+def project_names(session: Session) -> dict[str, tuple[str, ...]]:
+    """Source project -> the target projects that it goes to, of all that the manifest moves; first what it says."""
     host = session.manifest.file.source.registry
-    named = {
-        request.source.repository.project: request.target_path.partition("/")[0]
-        for request in session.manifest.images
-        if request.source.repository.registry == host
-    }
-    return {**named, **session.manifest.file.projects}
+    named = {source: [target] for source, target in session.manifest.file.projects.items()}
+    for request in session.manifest.images:
+        if request.source.repository.registry == host:
+            named.setdefault(request.source.repository.project, []).append(request.target_path.partition("/")[0])
+    return {source: tuple(dict.fromkeys(targets)) for source, targets in named.items()}
 
 
-def stream_name(session: Session, source: str, stream: str, target: str) -> str:
-    """What an image stream of a source project is called in a target project; empty where it does not go there.
+def stream_names(session: Session, source: str, stream: str, target: str) -> tuple[str, ...]:
+    """What an image stream of a source project is called in a target project; nothing where it does not go there.
 
     A manifest that moves none of the project's images says nothing of it: then names stay.
     """
@@ -197,13 +198,13 @@ def stream_name(session: Session, source: str, stream: str, target: str) -> str:
     requests = [r for r in session.manifest.images if r.source.repository.registry == host]
     requests = [r for r in requests if r.source.repository.project == source]
     if not requests:
-        return stream
-    for request in reversed(requests):
+        return (stream,)
+    names = []
+    for request in requests:
         project, _, name = request.target_path.partition("/")
-        whole = request.project and project == target
-        if whole or (request.source.repository.path == f"{source}/{stream}" and project == target):
-            return stream if whole else name
-    return ""
+        if project == target and (request.project or request.source.repository.path == f"{source}/{stream}"):
+            names.append(stream if request.project else name)
+    return tuple(dict.fromkeys(names))
 
 
 def _whoami(target: Cluster) -> str:
@@ -256,14 +257,16 @@ def leftovers(path: Path, manifest: Path, plans: Sequence[ProjectPlan] | None) -
         with suppress(NoStateError), read_state(path, manifest) as memory:
             return [(item, subject) for item in memory.applied() for subject in sorted(item.added)]
         return []
-    wanted = {(each.project, p.grant.subject, role_of(p.grant)) for each in plans for p in each.grants}
-    looked_at = {each.project for each in plans if not each.problem}
+    grants = [(each.project, p) for each in plans for p in each.grants]
+    wanted = {(project, p.grant.subject, name) for project, p in grants for name in (role_of(p.grant), p.binding)}
+    looked_at = {each.project for each in plans if not each.problem and not each.incomplete}
     with suppress(NoStateError), read_state(path, manifest) as memory:
         return [
             (item, subject)
             for item in memory.applied()
             for subject in sorted(item.added)
-            if item.project in looked_at and (item.project, subject, _role_bound(item)) not in wanted
+            if item.project in looked_at
+            and wanted.isdisjoint((item.project, subject, name) for name in (_role_bound(item), item.name))
         ]
     return []
 
@@ -290,10 +293,12 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
         last: what the last of them is called.
     """
     failed, written = 0, 0
+    final = {each.project: each for each in plans}
     for each in plans:
-        if as_json and each.needs_attention:
-            json_line({"event": "project", **show.project_document(each)})
         for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
+            if isinstance(event, ProjectPlan):
+                final[each.project] = event
+                continue
             if isinstance(event, Writing):
                 row = run.state.record_writing(event.change, run.ends.target.server)
                 continue
@@ -303,12 +308,16 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
             failed += event.error is not None
             written += event.error is None
             _say_written(run.ends, event, as_json=as_json)
+    again = list(final.values()) != list(plans)
+    plans = list(final.values())
     code = ExitCode.INCOMPLETE if failed or access_exit_code(plans) else ExitCode.OK
     if as_json:
+        for each in (plan for plan in plans if plan.needs_attention):
+            json_line({"event": "project", **show.project_document(each)})
         counts = {str(s): sum(g.standing is s for each in plans for g in each.grants) for s in Standing}
         json_line({"event": last, "counts": counts, "written": written, "exitCode": int(code)})
     else:
-        _say_applied(run, plans, written, failed)
+        _say_applied(run, plans, written, failed, again=again)
     return code
 
 
@@ -322,9 +331,9 @@ def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:
         result(show.written_lines(event.change, problem, way_out))
 
 
-def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, failed: int) -> None:
+def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, failed: int, *, again: bool) -> None:
     result(show.trouble_lines(plans))
-    if written or failed or access_exit_code(plans):
+    if written or failed or again or access_exit_code(plans):
         result([show.applied_summary(plans, written, failed)])
     else:
         result([f"{show.access_summary(plans)}; nothing to write: every grant is there already"])
@@ -337,14 +346,13 @@ def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
     left, gone = 0, set[tuple[str, str]]()
     for item in chosen:
         undo = _undo(run.ends.target, item, gone)
-        if undo.delete:
-            gone.add((item.project, item.name))
         words = undo.words if not undo.done else _taken_back(run, undo, dry_run=dry_run)
+        if undo.delete and not words:
+            gone.add((item.project, item.name))
         left += bool(words)
         if as_json:
-            json_line(
-                {"event": "failed" if words else "reverted", **show.undo_document(undo), "problem": words or None}
-            )
+            name = "failed" if words else "planned" if dry_run else "reverted"
+            json_line({"event": name, **show.undo_document(undo, words), "problem": words or None})
         else:
             result([show.undo_line(undo, words, dry_run=dry_run)])
     code = ExitCode.INCOMPLETE if left else ExitCode.OK
@@ -371,7 +379,7 @@ def _chosen(run: AccessRun) -> list[Applied]:
     applied, chosen = run.state.applied(), run.session.project
     if not chosen:
         return applied
-    names = {chosen, run.ends.projects.get(chosen, "")}
+    names = {chosen, *run.ends.projects.get(chosen, ())}
     known = {entry.project for entry in run.session.manifest.file.access or ()} | {item.project for item in applied}
     if not names & known:
         raise UsageError(f"--project {chosen}: nothing was granted there", f"there is {', '.join(sorted(known))}")

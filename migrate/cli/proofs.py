@@ -68,13 +68,18 @@ def _told(projects: Iterable[T], total: int) -> Iterator[T]:
 
 def _proved_project(target: Cluster, pull: "_Puller", plan: ProjectPlan) -> tuple[list[Proof], list[str]]:
     try:
-        streams = read_streams(target, plan.project) or []
+        streams = read_streams(target, plan.project)
     except ClusterError:
+        streams = None
+    if streams is None:
+        say(f"note: the image streams of {plan.project} cannot be listed: what else is open there is not known")
         streams = []
-    grants = [planned.grant for planned in plan.grants if planned.standing is not Standing.REFUSED]
+    good = [
+        each for each in plan.grants if each.standing is not Standing.REFUSED and each.grant.subject in WITHOUT_LOGIN
+    ]
     proofs = [_proof(planned, streams, pull, target) for planned in plan.grants]
     try:
-        return proofs, open_beyond(plan.project, streams, grants, pull)
+        return proofs, open_beyond(plan.project, streams, [each.images for each in good], pull)
     except MigrateError as error:
         say(f"note: what else is open in {plan.project} could not be asked: {error.what}")
         return proofs, []
@@ -88,11 +93,10 @@ def _proof(planned: PlannedGrant, streams: Sequence[Stream], pull: "_Puller", ta
     if planned.standing is Standing.ADD:
         return Proof(grant, holds=False, words="it is not granted: `access apply` would add it")
     try:
-        return prove(grant, streams, pull, target.may)
-    except LoginError:
-        raise
+        return prove(grant, planned.images, streams, pull, target.may)
     except MigrateError as error:
-        return Proof(grant, holds=False, words=f"it could not be asked: {error.what}")
+        words = f"it could not be asked: {error.what}"
+        return Proof(grant, holds=False, words=words, login=isinstance(error, LoginError))
     except ClusterError as error:
         if error.problem is Problem.LOGIN:
             raise login_refused(target, error) from None
@@ -107,7 +111,7 @@ class _Puller:
         self._target = target
         self._session = session
         self._tokens = _tokens(session)
-        self._registries: dict[str, Registry | str] = {}
+        self._registries: dict[str, Registry | MigrateError] = {}
         self._answers: dict[tuple[str, str, Stream], bool | None] = {}
         self._lock = threading.Lock()
 
@@ -143,16 +147,16 @@ class _Puller:
             return None
         with self._lock:
             if who not in self._registries:
-                wrong = _wrong_token(self._target, subject, login) if who else ""
+                wrong = _wrong_token(self._target, subject, login) if who else None
                 made = Registry(self._session.connection(self._host), login, Pace(self._host, patience=_PATIENCE))
                 self._registries[who] = wrong or made
             found = self._registries[who]
-        if isinstance(found, str):
-            raise MigrateError(found, "")
+        if isinstance(found, MigrateError):
+            raise found
         return found
 
 
-def _wrong_token(target: Cluster, subject: Subject, login: Login) -> str:
+def _wrong_token(target: Cluster, subject: Subject, login: Login) -> MigrateError | None:
     """Why a token of `proveWith` proves nothing about a subject, where the API tells whose it is.
 
     Of a group it does not tell who is in it.
@@ -161,14 +165,16 @@ def _wrong_token(target: Cluster, subject: Subject, login: Login) -> str:
     asker = target.seen_by(login)
     try:
         name = asker.whoami()
+    except LoginError as error:
+        return LoginError(f"{where}: {error.what}")
     except ClusterError as error:
-        return f"{where} is not taken (expired?)" if error.problem is Problem.LOGIN else ""
+        return LoginError(f"{where} is not taken (expired?)") if error.problem is Problem.LOGIN else None
     finally:
         asker.close()
     owner = normal(Subject(USER, name))
     alone = subject.kind != GROUP or subject.project
     theirs = owner == subject or (subject.kind == GROUP and owner.project == subject.project)
-    return f"{where} is {owner}'s" if name and alone and not theirs else ""
+    return MigrateError(f"{where} is {owner}'s") if name and alone and not theirs else None
 
 
 def _tokens(session: Session) -> dict[Subject, Login]:

@@ -55,7 +55,7 @@ def kubeconfig_token(context: str) -> str:
     user_name = str(found.context(context).get("user", ""))
     folder, user = found.users.get(user_name, (Path(), {}))
     if user.get("token"):
-        return str(user["token"])
+        return str(user["token"]).strip()
     if user.get("tokenFile"):
         return from_file(folder / str(user["tokenFile"]))
     if user.get("exec"):

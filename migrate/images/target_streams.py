@@ -31,7 +31,6 @@ _CLASSES = {
     Problem.CONFLICT: FailureClass.CONFLICT,
     Problem.UNREACHABLE: FailureClass.UNAVAILABLE,
 }
-_OURS = "kubectl.kubernetes.io/"
 
 
 def size_limits(cluster: Cluster, projects: Iterable[str], executor: Executor) -> dict[str, int]:
@@ -81,11 +80,13 @@ def make_streams(
         for copy in plan.copies
         if copy.action in (Action.COPY, Action.LINK)
     }
-    there = _existing(cluster, {repository.project for repository in sources})
-    failed: dict[str, str] = {}
+    there, failed = _existing(cluster, {repository.project for repository in sources}), dict[str, str]()
     for repository, source in sources.items():
-        known = there.get(repository.project)
-        if known is None or repository.path in known:
+        known = there[repository.project]
+        if isinstance(known, ClusterError):
+            failed[repository.path] = f"{known.words} -> {advice(known.problem, repository.project)}"
+            continue
+        if repository.path in known:
             continue
         try:
             cluster.create(IMAGE_STREAM, stream_document(repository, carried(source), tuple(carry)))
@@ -95,15 +96,15 @@ def make_streams(
     return failed
 
 
-def _existing(cluster: Cluster, projects: Iterable[str]) -> dict[str, set[str] | None]:
-    """The image streams of each project as repository paths; None where they cannot be listed."""
-    found: dict[str, set[str] | None] = {}
+def _existing(cluster: Cluster, projects: Iterable[str]) -> dict[str, set[str] | ClusterError]:
+    """The image streams of each project as repository paths; or why they cannot be listed."""
+    found: dict[str, set[str] | ClusterError] = {}
     for project in projects:
         try:
             listed = cluster.list(IMAGE_STREAM, project)
             found[project] = {f"{project}/{mapping(document.get('metadata')).get('name')}" for document in listed}
-        except ClusterError:
-            found[project] = None
+        except ClusterError as error:
+            found[project] = error
     return found
 
 
@@ -112,7 +113,7 @@ def stream_document(repository: Repository, source: ImageStream | None, carry: t
     name = repository.path.partition("/")[2]
     metadata: dict[str, Any] = {"name": name, "namespace": repository.project}
     if source and "labels" in carry and source.labels:
-        metadata["labels"] = {key: value for key, value in source.labels.items() if not key.startswith(_OURS)}
+        metadata["labels"] = dict(source.labels)
     local = bool(source and "lookupPolicy" in carry and source.local_lookup)
     return {"metadata": metadata, "spec": {"lookupPolicy": {"local": local}}}
 
@@ -147,7 +148,7 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
         expected = find(copy.alias)
         failure = _in_the_way(copy, copy.alias, expected, arrived, find)
         if failure is None:
-            _put(cluster, alias_document(copy.target, copy.alias, policy))
+            _put(cluster, copy, alias_document(copy.target, copy.alias, policy))
             digest = find(copy.target)
             if digest != expected:
                 words = f"{copy.target.short} was made to follow {copy.alias.short} and is {digest or 'not there'}"
@@ -195,11 +196,30 @@ def alias_document(target: Reference, followed: Reference, policy: str) -> Mappi
     }
 
 
-def _put(cluster: Cluster, document: Mapping[str, Any]) -> None:
-    """Make it; where there is a tag of that name already, change that."""
+def _put(cluster: Cluster, copy: Copy, document: Mapping[str, Any]) -> None:
+    """Make it; where there is a tag of that name already, change that, unless somebody makes it follow something else.
+
+    Raises:
+        ClusterError: refused; CONFLICT where somebody changes the image stream at the same time, or has another wish.
+    """
     try:
         cluster.create(IMAGE_STREAM_TAG, document)
+        return
     except ClusterError as error:
         if error.problem is not Problem.CONFLICT:
             raise
-        cluster.replace(IMAGE_STREAM_TAG, document)
+        refused = error
+    project, _, name = copy.target.repository.path.partition("/")
+    live = cluster.get(IMAGE_STREAM, name, project)
+    if live is None:
+        raise refused
+    spec = next((t for t in mappings(mapping(live.get("spec")).get("tags")) if t.get("name") == copy.target.tag), {})
+    follows = mapping(spec.get("from"))
+    wanted = document["tag"]["from"]
+    same = {key: follows.get(key) or (project if key == "namespace" else None) for key in wanted} == wanted
+    if follows and not same and copy.options.on_conflict != "overwrite":
+        what = f"{follows.get('kind')} {follows.get('name')}"
+        raise ClusterError(copy.target.short, Problem.CONFLICT, f"somebody made this tag follow {what}; it is left")
+    version = mapping(live.get("metadata")).get("resourceVersion")
+    known = {"resourceVersion": version} if version else {}
+    cluster.replace(IMAGE_STREAM_TAG, {**document, "metadata": {**document["metadata"], **known}})

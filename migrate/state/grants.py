@@ -35,9 +35,9 @@ class GrantRows(Rows):
     def applied(self) -> list[Applied]:
         """Every object of access rights that this state's runs wrote and have not taken back; bindings first."""
         rows = self._db.table("grants").rows_where("reverted_at is null", order_by="id")
-        written: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        written: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in rows:
-            written.setdefault((row["project"], row["kind"], row["name"]), []).append(row)
+            written.setdefault((row["server"] or "", row["project"], row["kind"], row["name"]), []).append(row)
         found = [_applied(rows) for rows in written.values()]
         return sorted(found, key=lambda item: (item.project, item.kind != ROLE_BINDING.name, item.name))
 
