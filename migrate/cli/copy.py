@@ -23,7 +23,9 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    WaitLoginOption,
     json_line,
+    login_wait,
     result,
     say,
     set_up_logging,
@@ -53,6 +55,7 @@ def copy(
     state: StateOption = None,
     project: ProjectOption = "",
     jobs: JobsOption = 0,
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -62,7 +65,8 @@ def copy(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_run(manifest, state, project, "copy", jobs_given(jobs)) as run:
+    own = (*jobs_given(jobs), *wait_given(wait_login))
+    with open_run(manifest, state, project, "copy", own, login_wait(wait_login)) as run:
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
@@ -99,12 +103,17 @@ def jobs_given(jobs: int) -> tuple[str, ...]:
     return ("--jobs", str(jobs)) if jobs else ()
 
 
+def wait_given(wait_login: str) -> tuple[str, ...]:
+    """`--wait-login` as it is typed again; nothing where it was not said."""
+    return ("--wait-login", wait_login) if wait_login else ()
+
+
 @contextmanager
 def open_run(
-    manifest: Path, state: Path | None, project: str, command: str, own: tuple[str, ...] = ()
+    manifest: Path, state: Path | None, project: str, command: str, own: tuple[str, ...] = (), wait_login: float = 0.0
 ) -> Iterator[Run]:
     """Open everything a writing command needs, in the order that tells the user most when something is missing."""
-    with open_session(manifest, project) as session:
+    with open_session(manifest, project, wait_login) as session:
         session.requests()
         program = skopeo.probe() if command != "verify" else None
         options = options_given(state, project)

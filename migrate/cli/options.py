@@ -12,6 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from migrate.credentials import FOR_EVER
+from migrate.errors import UsageError
+from migrate.quantities import parse_duration
+
+_WAIT_UNSEEN = 900.0
+"""Seconds that an ended login is waited for where nobody sees it, in cron say."""
+
 
 class OutputFormat(StrEnum):
     """How results are printed."""
@@ -32,6 +39,16 @@ JobsOption = Annotated[
         "--jobs", min=0, max=1024, metavar="N", help="Copies at a time; 0 asks the manifest.", show_default=False
     ),
 ]
+WaitLoginOption = Annotated[
+    str,
+    typer.Option(
+        "--wait-login",
+        metavar="DURATION",
+        help="How long to wait for a new login where one ends (90s, 2h; 0s: not at all)."
+        "  [default: for ever with a terminal, else 15m]",
+        show_default=False,
+    ),
+]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", metavar="text|json", help="How results are printed.")]
 VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
@@ -44,6 +61,20 @@ def set_up_logging(verbose: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for name in ("httpx", "httpcore", "httpx2", "httpcore2", "lightkube", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def login_wait(given: str) -> float:
+    """Seconds to wait for a new login: what was given, else for ever where somebody is there to read it.
+
+    Raises:
+        UsageError: that is no duration.
+    """
+    if not given:
+        return FOR_EVER if sys.stderr is not None and sys.stderr.isatty() else _WAIT_UNSEEN
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise UsageError(f"--wait-login: {error}", "say a time such as 90s, 15m or 2h; 0s for not at all") from None
 
 
 def say(words: str = "") -> None:

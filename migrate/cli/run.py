@@ -1,7 +1,7 @@
 """`rahti-migrate run`: plan, copy, verify and the final step in one go."""
 
 from migrate.cli.access import AccessRun, open_ends
-from migrate.cli.copy import copy_images, jobs_given, next_step, open_run, say_outcome, what_came
+from migrate.cli.copy import copy_images, jobs_given, next_step, open_run, say_outcome, wait_given, what_came
 from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
@@ -11,7 +11,9 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    WaitLoginOption,
     json_line,
+    login_wait,
     result,
     set_up_logging,
 )
@@ -27,6 +29,7 @@ def run(
     project: ProjectOption = "",
     jobs: JobsOption = 0,
     apply: ApplyOption = False,
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -36,7 +39,8 @@ def run(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_run(manifest, state, project, "run", (*jobs_given(jobs), *(["--apply"] if apply else []))) as opened:
+    own = (*jobs_given(jobs), *(["--apply"] if apply else []), *wait_given(wait_login))
+    with open_run(manifest, state, project, "run", own, login_wait(wait_login)) as opened:
         say_what_is_missing(opened.session)
         ends = open_ends(opened.session) if opened.session.manifest.file.access else None
         outcome = copy_images(opened, jobs, as_json=as_json)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from migrate.cli.options import say
 from migrate.cluster import Cluster
-from migrate.credentials import Login, api_of, authfile_text, login_of
+from migrate.credentials import Login, LoginPatience, api_of, authfile_text, login_of
 from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
@@ -35,11 +35,15 @@ _UPSTREAM_PATIENCE = 30.0
 
 @dataclass
 class Session:
-    """A manifest and the registries it names, opened when first asked for; `stop` ends what waits for them."""
+    """A manifest and the registries it names, opened when first asked for.
+
+    `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for.
+    """
 
     manifest: Manifest
     project: str
     stop: Stop = field(default_factory=Stop)
+    wait_login: float = 0.0
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
     _clusters: dict[str, Cluster | None] = field(default_factory=dict)
@@ -60,8 +64,12 @@ class Session:
         """The registry of a host: a side of the manifest, or an outside source."""
         with self._lock:
             if host not in self._registries:
-                self._registries[host] = Registry(self.connection(host), self._login(host), self._pace(host))
+                self._registries[host] = self._opened(host)
             return self._registries[host]
+
+    def _opened(self, host: str) -> Registry:
+        patience = LoginPatience(self.wait_login, self.stop.soon, say)
+        return Registry(self.connection(host), self._login(host), self._pace(host), patience=patience)
 
     def _pace(self, host: str) -> Pace:
         patience = self.manifest.file.transfer.patience
@@ -83,7 +91,8 @@ class Session:
 
     def is_held(self, job: Job) -> bool:
         """Whether a registry of a job is to be left alone now."""
-        return any(self.registry(host).pace.paused for host in (job.source.registry, job.target.registry))
+        ends = [self.registry(host) for host in (job.source.registry, job.target.registry)]
+        return any(end.pace.paused or end.waits_for_login for end in ends)
 
     def out_of_reach(self) -> dict[str, Failure]:
         """The manifest's registries that have not answered for `transfer.patience`, and why, by host; asks nothing."""
@@ -258,9 +267,9 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
 
 
 @contextmanager
-def open_session(path: Path, project: str = "") -> Iterator[Session]:
+def open_session(path: Path, project: str = "", wait_login: float = 0.0) -> Iterator[Session]:
     """Load a manifest, and give back its connections at the end."""
-    session = Session(load_manifest(path), project)
+    session = Session(load_manifest(path), project, wait_login=wait_login)
     with ExitStack() as stack:
         yield session
         for registry in session._registries.values():

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from migrate.cli.copy import Run, open_run
+from migrate.cli.copy import Run, open_run, wait_given
 from migrate.cli.interrupt import StoppedError
 from migrate.cli.options import (
     FormatOption,
@@ -15,7 +15,9 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    WaitLoginOption,
     json_document,
+    login_wait,
     result,
     say,
     set_up_logging,
@@ -38,6 +40,7 @@ def verify(
     state: StateOption = None,
     project: ProjectOption = "",
     deep: DeepOption = False,
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -46,7 +49,8 @@ def verify(
     Example: rahti-migrate verify my-app.yaml --deep
     """
     set_up_logging(verbose)
-    with open_run(manifest, state, project, "verify", ("--deep",) if deep else ()) as run:
+    own = (*(["--deep"] if deep else []), *wait_given(wait_login))
+    with open_run(manifest, state, project, "verify", own, login_wait(wait_login)) as run:
         found = verify_images(run, deep=deep)
         code = verify_exit_code(found)
         run.ended(code, verify_counts(found))

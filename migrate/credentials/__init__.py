@@ -2,7 +2,18 @@
 
 from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.authfiles import authfile_text
+from migrate.credentials.gate import FOR_EVER, LoginGate, LoginPatience
 from migrate.credentials.login import Credential, Login
 from migrate.credentials.origins import login_of
 
-__all__ = ["ApiAccess", "Credential", "Login", "api_of", "authfile_text", "login_of"]
+__all__ = [
+    "FOR_EVER",
+    "ApiAccess",
+    "Credential",
+    "Login",
+    "LoginGate",
+    "LoginPatience",
+    "api_of",
+    "authfile_text",
+    "login_of",
+]

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,16 @@ def _kubeconfig_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise LoginError(f"{path}: this kubeconfig cannot be read", _CHECK_KUBECONFIG) from None
     return data if isinstance(data, dict) else {}
+
+
+def oc_login(context: str) -> str:
+    """The command that renews a context's token, with its server where it names one."""
+    with suppress(LoginError):
+        found = _kubeconfig()
+        cluster = found.clusters.get(str(found.context(context).get("cluster", "")), (Path(), {}))[1]
+        if server := cluster.get("server"):
+            return f"oc login {server} --context {shlex.quote(context)}"
+    return f"oc login --context {shlex.quote(context)}"
 
 
 def _exec_token(plugin: Mapping[str, Any], folder: Path) -> str:

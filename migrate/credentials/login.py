@@ -88,6 +88,7 @@ class Login:
         fresh: seconds for which an answer of `read` is good.
         scoped: whether some repositories may have a login of their own.
         places: where exactly was looked, for who wonders that nothing was found.
+        how_anew: what a person does for a new login, in words; None where none can come while this process runs.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Login:
         *,
         scoped: bool = False,
         places: str = "",
+        how_anew: Callable[[], str] | None = None,
     ) -> None:
         self.origin = origin
+        self.how_anew = how_anew
         self.places = places
         self._read = read
         self._fresh = fresh

@@ -82,7 +82,7 @@ class Authorization:
         if challenge.scheme == "bearer":
             return self._bearer(what, challenge, scopes, stale)
         if challenge.scheme == "basic":
-            return self._basic(what, _repository(scopes), stale)
+            return self._basic(what, repository_of(scopes), stale)
         words = f"it wants a login by {challenge.scheme.capitalize()}, which this tool does not speak"
         raise RegistryError(what, Failure(FailureClass.INVALID, words))
 
@@ -111,7 +111,7 @@ class Authorization:
             return known.header
 
     def _fetch_token(self, what: str, challenge: Challenge, scopes: Scopes) -> _Token:
-        repository = _repository(scopes)
+        repository = repository_of(scopes)
         credential = self._login.credential(repository)
         response = self._ask_token(what, challenge, scopes, credential)
         if response.status_code in _REFUSALS:  # once more: with a newer login where there is one, else it may pass
@@ -155,7 +155,7 @@ class Authorization:
         if identity and status in (400, 404, 405):
             return FailureClass.LOGIN
         if status == 401:
-            return self.class_of_refusal(_repository(scopes)) if _asked(scopes) else FailureClass.LOGIN
+            return self.class_of_refusal(repository_of(scopes)) if _asked(scopes) else FailureClass.LOGIN
         return FailureClass.INVALID if status == 404 else None
 
 
@@ -164,7 +164,7 @@ def _of_token_server(challenge: Challenge, failure: Failure) -> Failure:
     return replace(failure, words=f"its token server {host}: {failure.words}")
 
 
-def _repository(scopes: Scopes) -> str:
+def repository_of(scopes: Scopes) -> str:
     """Whose login is to be used: that of the first repository; empty for the registry's own."""
     kind, _, rest = scopes[0].partition(":") if scopes else ("", "", "")
     return rest.rpartition(":")[0] if kind == "repository" else ""

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from migrate.credentials import Login
+from migrate.credentials import Login, LoginPatience
 from migrate.images.authorization import Scopes
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import (
@@ -54,13 +54,21 @@ class Registry:
         login: who asks.
         pace: how much at a time it is asked; its own where none is given.
         timeout: seconds without an answer or without a byte.
+        patience: how long an ended login is waited for; not at all where none is given.
     """
 
-    def __init__(self, connection: Connection, login: Login, pace: Pace | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        login: Login,
+        pace: Pace | None = None,
+        timeout: float = 60.0,
+        patience: LoginPatience | None = None,
+    ) -> None:
         self.host = connection.host
         self.login = login
         self.pace = pace or Pace(connection.host)
-        self._transport = Transport(connection, login, self.pace, timeout)
+        self._transport = Transport(connection, login, self.pace, timeout, patience or LoginPatience())
 
     def close(self) -> None:
         """Give the connections back."""
@@ -82,6 +90,19 @@ class Registry:
     def refuses_login(self, repository: str = "") -> bool:
         """Whether the login itself (that of a repository) is refused, and not only what was asked with it."""
         return self._transport.refuses_login(repository)
+
+    @property
+    def waits_for_login(self) -> bool:
+        """Whether the login has ended, and somebody waits for another."""
+        return self._transport.gate.closed
+
+    def wait_for_login(self, repository: str) -> bool:
+        """Where the login (that of a repository) has ended: wait until one is taken; whether to ask again then.
+
+        Raises:
+            RegistryError: whoever waited was stopped.
+        """
+        return self._transport.wait_for_login(repository)
 
     def catalog(self) -> Iterator[str]:
         """All repositories, where the registry tells them to this login."""

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 import stamina
 
-from migrate.credentials import Login
-from migrate.images.authorization import Authorization, Scopes
+from migrate.credentials import Login, LoginGate, LoginPatience
+from migrate.errors import LoginError
+from migrate.images.authorization import Authorization, Scopes, repository_of
 from migrate.images.connections import http_client
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.pace import Lane, Pace, PausedError
@@ -33,6 +34,8 @@ _WHOLE_ANSWER = 5
 """An answer may keep us waiting this many times the timeout before it must have come fast."""
 _LOGIN_TRIES = 3
 """Without a login, with one, and with another where the first answer's challenge was not the true one."""
+LOGIN_ROUNDS = 5
+"""So often one thing is asked again with a new login: one that is taken and then refused has another trouble."""
 _PING = "/v2/"
 _PING_ATTEMPTS = 2
 _PING_SECONDS = 15.0
@@ -59,12 +62,16 @@ class Transport:
         login: who asks.
         pace: how much at a time it is asked.
         timeout: seconds without an answer or without a byte.
+        patience: how long an ended login is waited for.
     """
 
-    def __init__(self, connection: Connection, login: Login, pace: Pace, timeout: float) -> None:
+    def __init__(
+        self, connection: Connection, login: Login, pace: Pace, timeout: float, patience: LoginPatience
+    ) -> None:
         self.login = login
         self.host = connection.host
         self.pace = pace
+        self.gate = LoginGate(connection.host, login, patience)
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
@@ -94,6 +101,8 @@ class Transport:
         answer = self.ask("GET", _PING, what, scopes, attempts=_PING_ATTEMPTS)
         if answer.status_code != 200:
             self.fail(what, answer, {401: FailureClass.LOGIN, 404: FailureClass.INVALID}.get(answer.status_code))
+        if self.login.credential(repository) is not None:
+            self.gate.works(repository)
 
     def ask(
         self,
@@ -177,7 +186,7 @@ class Transport:
         try:
             with self.pace.place(Lane.REQUESTS) as place:
                 try:
-                    answer = self._open(method, path, what, scopes, headers, content, follow=follow)
+                    answer = self._admitted(method, path, what, scopes, headers, content, follow=follow)
                     try:
                         place.ended(busy(answer))
                         yield answer
@@ -193,6 +202,46 @@ class Transport:
             words = "it answers with addresses or tokens that are none"
             raise RegistryError(what, Failure(FailureClass.INVALID, words)) from None
         log.debug("%s %s: %s", method, what, answer.status_code)
+
+    def _admitted(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        scopes: Scopes,
+        headers: dict[str, str] | None,
+        content: bytes | None,
+        *,
+        follow: bool,
+    ) -> httpx.Response:
+        """Send one request; where the login itself is refused and has worked before, wait for another, then again."""
+        repository = repository_of(scopes)
+        for left in reversed(range(LOGIN_ROUNDS)):
+            try:
+                answer = self._open(method, path, what, scopes, headers, content, follow=follow)
+            except (RegistryError, LoginError) as error:
+                ended = isinstance(error, LoginError) or error.failure.kind is FailureClass.LOGIN
+                if left and path != _PING and ended and self.wait_for_login(repository):
+                    continue
+                raise
+            if not left or path == _PING or answer.status_code != 401 or not self.gate.may_wait(repository):
+                break
+            refused = self.authorization.class_of_refusal(repository) is FailureClass.LOGIN
+            if not refused or not self.wait_for_login(repository):
+                break
+            answer.close()
+        return answer
+
+    def wait_for_login(self, repository: str) -> bool:
+        """Wait until an ended login is taken again; False where that is not worth waiting for, or was given up.
+
+        Raises:
+            RegistryError: whoever waited was stopped.
+        """
+        again = self.gate.wait(repository, lambda: not self.refuses_login(repository))
+        if not again and self.gate.stopped:
+            raise RegistryError(self.host, Failure(FailureClass.INTERRUPTED, ""), unasked=True)
+        return again
 
     def _open(
         self,

@@ -21,6 +21,7 @@ from migrate.images.pace import TROUBLE, Lane, PausedError
 from migrate.images.plan import Copy
 from migrate.images.registry import RegistryError
 from migrate.images.transfer import CopyResult, Job, JobResult
+from migrate.images.transport import LOGIN_ROUNDS
 from migrate.reference import Reference, Repository
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def perform(bench: Bench, job: Job) -> JobResult:
     """Do a job: every copy of it ends done or failed, none is left open, nothing is raised."""
     started = time.time()
     try:
-        sent, top = _bring(bench, job)
+        sent, top = _brought(bench, job)
     except (CopyFailedError, RegistryError, LoginError) as error:
         failure = _with_foreign_layers(job, _with_reason(bench, job, _failure(error)))
         if failure.kind is FailureClass.BLOB_UNKNOWN:
@@ -54,6 +55,23 @@ def perform(bench: Bench, job: Job) -> JobResult:
     results[0] = replace(results[0], bytes=sent)
     blobs = tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
     return JobResult(job, tuple(results), blobs)
+
+
+def _brought(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
+    """Bring it; where a login ended on the way (a long run of skopeo), again with the next one: what is there stays.
+
+    Raises:
+        CopyFailedError, RegistryError, LoginError: it cannot be brought.
+    """
+    for _ in range(LOGIN_ROUNDS):
+        try:
+            return _bring(bench, job)
+        except (CopyFailedError, RegistryError, LoginError) as error:
+            ended = _failure(error).kind is FailureClass.LOGIN
+            sides = (job.source, job.target)
+            if not ended or not any(bench.registry(side.registry).wait_for_login(side.path) for side in sides):
+                raise
+    return _bring(bench, job)
 
 
 def _failure(error: CopyFailedError | RegistryError | LoginError) -> Failure:
