@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -186,7 +187,8 @@ class Transport:
         try:
             with self.pace.place(Lane.REQUESTS) as place:
                 try:
-                    answer = self._admitted(method, path, what, scopes, headers, content, follow=follow)
+                    send = partial(self._open, method, path, what, scopes, headers, content, follow=follow)
+                    answer = send() if path == _PING else self._admitted(send, repository_of(scopes))
                     try:
                         place.ended(busy(answer))
                         yield answer
@@ -203,28 +205,17 @@ class Transport:
             raise RegistryError(what, Failure(FailureClass.INVALID, words)) from None
         log.debug("%s %s: %s", method, what, answer.status_code)
 
-    def _admitted(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        scopes: Scopes,
-        headers: dict[str, str] | None,
-        content: bytes | None,
-        *,
-        follow: bool,
-    ) -> httpx.Response:
+    def _admitted(self, send: Callable[[], httpx.Response], repository: str) -> httpx.Response:
         """Send one request; where the login itself is refused and has worked before, wait for another, then again."""
-        repository = repository_of(scopes)
         for left in reversed(range(LOGIN_ROUNDS)):
             try:
-                answer = self._open(method, path, what, scopes, headers, content, follow=follow)
+                answer = send()
             except (RegistryError, LoginError) as error:
                 ended = isinstance(error, LoginError) or error.failure.kind is FailureClass.LOGIN
-                if left and path != _PING and ended and self.wait_for_login(repository):
+                if left and ended and self.wait_for_login(repository):
                     continue
                 raise
-            if not left or path == _PING or answer.status_code != 401 or not self.gate.may_wait(repository):
+            if not left or answer.status_code != 401 or not self.gate.may_wait(repository):
                 break
             refused = self.authorization.class_of_refusal(repository) is FailureClass.LOGIN
             if not refused or not self.wait_for_login(repository):
