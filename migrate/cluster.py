@@ -22,7 +22,7 @@ from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.models import meta_v1
 
-from migrate.credentials import ApiAccess, Login
+from migrate.credentials import ApiAccess, Login, LoginGate, LoginPatience
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
@@ -125,12 +125,14 @@ class Cluster:
 
     Args:
         access: where it is, and who asks.
+        patience: how long an ended login is waited for; not at all where none is given.
     """
 
-    def __init__(self, access: ApiAccess) -> None:
+    def __init__(self, access: ApiAccess, patience: LoginPatience | None = None) -> None:
         self.origin = access.origin
         self.server = access.server
         self._access = access
+        self._gate = LoginGate(access.server, access.login, patience or LoginPatience()) if access.login else None
         self._lock = threading.Lock()
         self._client: tuple[str, Client] | None = None
         self._silent: tuple[float, str] | None = None
@@ -299,7 +301,7 @@ class Cluster:
             raise ClusterError(what, Problem.UNREACHABLE, silent[1], connected=False)
 
     def _once(self, what: str, ask: Callable[[Client], T]) -> T:
-        """Ask; where the login is refused, again with a newer one."""
+        """Ask; where the login is refused, again with a newer one, and where one that has worked ended, wait for it."""
         client = self._open()
         try:
             return self._told(what, ask, client)
@@ -308,9 +310,23 @@ class Cluster:
                 raise
             refused = error
         newer = self._open(renew=True)
-        if newer is client:
+        if newer is not client:
+            try:
+                return self._told(what, ask, newer)
+            except ClusterError as error:
+                if error.problem is not Problem.LOGIN:
+                    raise
+                refused = error
+        if self._gate is None or not self._gate.wait("", self._takes_login):
             raise refused
-        return self._told(what, ask, newer)
+        return self._told(what, ask, self._open())
+
+    def _takes_login(self) -> bool:
+        try:
+            self._told("user ~", lambda c: c.get(_resource(USER), "~"), self._open(renew=True))
+        except ClusterError as error:
+            return error.problem is not Problem.LOGIN
+        return True
 
     def _told(self, what: str, ask: Callable[[Client], T], client: Client) -> T:
         """Ask; who gets through knows that the API is there."""
@@ -322,6 +338,8 @@ class Cluster:
                 self._silent = None
             raise
         self._silent = None
+        if self._gate:
+            self._gate.works("")
         return found
 
     def _open(self, *, renew: bool = False) -> Client:

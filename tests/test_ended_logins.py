@@ -7,8 +7,10 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from clusters import NEW_TOKEN, OLD_TOKEN, two_clusters
 from conftest import Ends
 from registrylab.client import LabClient
+from registrylab.gateway import Request
 from registrylab.images import make_image, make_layer
 from registrylab.openshift import ACTIVE, EDITOR, OpenShiftRegistry, openshift_registry
 from registrylab.proxy import slow_link
@@ -165,6 +167,30 @@ def test_a_login_that_ends_while_skopeo_runs_costs_that_run_alone(
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
     assert "1 done" in out
+
+
+def test_the_api_is_waited_for_too(tmp_path: Path) -> None:
+    with two_clusters(tmp_path) as both:
+        for number in range(4):
+            both.push(both.old, OLD_TOKEN, f"my-app/app{number}", "1")
+        manifest = both.manifest("images: [my-app]\naccess: [{project: my-app-2, allow: [anonymous]}]\n")
+        files = ":".join(str(both.ends.folder / f"{end}.kube") for end in ("old", "new"))
+        reviewed = threading.Event()
+
+        def end_it(asked: Request) -> None:
+            if asked.method == "POST" and "/rolebindings" in asked.path and not reviewed.is_set():
+                reviewed.set()
+                both.new.add_user("ann", NEW)
+                del both.new.users[NEW_TOKEN]
+
+        both.new.api.faults.append(end_it)
+        process = both.ends.start("run", manifest, "--apply", KUBECONFIG=files)
+        said = read_until(process, ENDED)
+        assert f"Log in again: oc login {both.new.api_url} --context new" in said
+        both.login("new", both.new, NEW)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        assert both.pulls("my-app-2/app0:1")
 
 
 @pytest.mark.parametrize("words", ["soon", "-1s", "5"])

@@ -68,8 +68,11 @@ class Session:
             return self._registries[host]
 
     def _opened(self, host: str) -> Registry:
-        patience = LoginPatience(self.wait_login, self.stop.soon, say)
-        return Registry(self.connection(host), self._login(host), self._pace(host), patience=patience)
+        return Registry(self.connection(host), self._login(host), self._pace(host), patience=self._login_patience)
+
+    @property
+    def _login_patience(self) -> LoginPatience:
+        return LoginPatience(self.wait_login, self.stop.soon, say)
 
     def _pace(self, host: str) -> Pace:
         patience = self.manifest.file.transfer.patience
@@ -137,7 +140,7 @@ class Session:
             if end not in self._clusters:
                 side: Side = getattr(self.manifest.file, end)
                 access = api_of(side.api, side.login, self.manifest.path.parent)
-                self._clusters[end] = Cluster(access) if access else None
+                self._clusters[end] = Cluster(access, self._login_patience) if access else None
             return self._clusters[end]
 
     def _login(self, host: str) -> Login:

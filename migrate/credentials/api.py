@@ -10,11 +10,9 @@ from migrate.credentials.kubeconfig import (
     NoServerError,
     kubeconfig_endpoint,
     kubeconfig_has_token,
-    kubeconfig_token,
 )
-from migrate.credentials.login import Credential, Login
-from migrate.credentials.origins import TOKEN_USER, login_of
-from migrate.credentials.tokens import from_environment, from_file
+from migrate.credentials.login import Login
+from migrate.credentials.origins import login_of
 from migrate.errors import LoginError
 from migrate.manifest.model import Api
 from migrate.manifest.model import Login as LoginEntry
@@ -83,9 +81,7 @@ def _of_context(context: str) -> ApiAccess:
     other = any(name in user for name in ("client-certificate", "client-certificate-data", "username"))
     if other and not kubeconfig_has_token(context):
         return ApiAccess(origin, cluster, user)
-    return ApiAccess(
-        origin, cluster, user, login=Login(origin, lambda: Credential(TOKEN_USER, kubeconfig_token(context)))
-    )
+    return ApiAccess(origin, cluster, user, login=login_of(LoginEntry(kubeconfigContext=context), "", Path()))
 
 
 def _named(entry: Api, login: LoginEntry | None, folder: Path) -> ApiAccess:
@@ -97,13 +93,9 @@ def _named(entry: Api, login: LoginEntry | None, folder: Path) -> ApiAccess:
         cluster["certificate-authority"] = str(path)
     if entry.insecure_skip_tls_verify:
         cluster["insecure-skip-tls-verify"] = True
-    if name := entry.token_env:
-        origin = f"environment variable {name}"
-        return ApiAccess(origin, cluster, login=Login(origin, lambda: Credential(TOKEN_USER, from_environment(name))))
-    if entry.token_file:
-        file = folder / Path(entry.token_file).expanduser()
-        return ApiAccess(f"file {file}", cluster, login=Login(f"file {file}", lambda: Credential("", from_file(file))))
+    if entry.token_env or entry.token_file:
+        login = LoginEntry(tokenEnv=entry.token_env, tokenFile=entry.token_file)
     if login and (login.kubeconfig_context or login.token_env or login.token_file or login.command):
-        same = login_of(login, "", folder)  # OpenShift's registry and API take the same token
-        return ApiAccess(same.origin, cluster, login=same)
+        token = login_of(login, "", folder)  # that of the registry, too: OpenShift's two take the same
+        return ApiAccess(token.origin, cluster, login=token)
     raise LoginError(f"no login for the API {entry.server} is named", "say `tokenEnv` or `tokenFile` beside `server`")
