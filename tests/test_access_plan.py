@@ -380,6 +380,14 @@ def test_who_can_pull_at_the_target_already_gets_nothing_more() -> None:
     assert world.plan(grant(ANN)).grants[0].standing is Standing.ADD
 
 
+def test_what_somebody_has_already_is_called_by_its_role_and_not_judged() -> None:
+    world = World()
+    world.bind("admins", "admin", ANN)
+    planned = world.plan(grant(ANN, "registry-viewer", carried=True))
+    assert [(each.grant.role, each.binding) for each in planned.grants] == [("admin", "admins")]
+    assert planned.notes == ()
+
+
 def test_one_person_with_two_roles_is_carried_once() -> None:
     grants, _ = carry(("system:image-puller", [ANN]), ("registry-viewer", [ANN]), ("edit", [ANN]))
     assert len(grants) == 1

@@ -311,7 +311,8 @@ def _streams(images: Sequence[str]) -> str:
 
 def _hints(found: ProjectAccess, planned: Sequence[PlannedGrant]) -> Iterator[str]:
     good = [each.grant for each in planned if each.standing is not Standing.REFUSED]
-    for role in dict.fromkeys(grant.role for grant in good if grant.role):
+    found_there = [each.grant for each in planned if each.grant.carried and each.standing is Standing.THERE]
+    for role in dict.fromkeys(grant.role for grant in good if grant.role and grant not in found_there):
         yield from _hint_of_role(found, role)
     logged_in = [grant for grant in good if grant.subject == AUTHENTICATED]
     for grant in good:
