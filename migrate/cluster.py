@@ -376,9 +376,11 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
         raise _refused(what, error.response, error.status.message) from None
     except httpx2.HTTPStatusError as error:
         raise _refused(what, error.response) from None
-    except httpx2.LocalProtocolError:  # its words would show the header with the token
-        words = "the request cannot be sent: is the token one, without spaces and line ends?"
-        raise ClusterError(what, Problem.LOGIN, words, connected=False) from None
+    except httpx2.LocalProtocolError as error:  # its words may show the header with the token
+        if "header" in str(error):
+            words = "the request cannot be sent: is the token one, without spaces and line ends?"
+            raise ClusterError(what, Problem.LOGIN, words) from None
+        raise ClusterError(what, Problem.UNREACHABLE, "the connection broke", maybe=True) from None
     except httpx2.HTTPError as error:
         words = printable(str(error)) or type(error).__name__
         connected = not isinstance(error, _NOT_CONNECTED)

@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from clusters import NEW_TOKEN
+from lightkube import Client
 from registrylab.cluster import OpenShiftCluster, openshift_cluster
 from registrylab.gateway import Answer, Request, Reset
 from registrylab.kubeapi import login_page, server_error, strike, throttled
@@ -87,6 +89,26 @@ def test_a_write_without_an_answer_that_can_be_understood_may_be_done(
         cluster.apply(ROLE, role())
     assert caught.value.maybe
     assert new.get("Role", "p", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "maybe"),
+    [
+        ("Illegal header value b'Bearer half-of-secret\\n'", Problem.LOGIN, False),
+        ("Can't send data when our state is ERROR", Problem.UNREACHABLE, True),
+    ],
+)
+def test_a_broken_connection_is_told_from_a_token_that_is_none(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, text: str, problem: Problem, maybe: bool
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise httpx2.LocalProtocolError(text)
+
+    monkeypatch.setattr(Client, "create", broken)
+    with pytest.raises(ClusterError) as caught:
+        cluster.create(ROLE, role())
+    assert (caught.value.problem, caught.value.maybe) == (problem, maybe)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("answer", [lost, lambda: said(504)])
