@@ -108,6 +108,8 @@ def test_an_alias_is_made_again_as_an_alias(both: Clusters) -> None:
     (tag,) = stream(both, "web")["spec"]["tags"]
     assert (tag["name"], tag["from"]["name"], tag["referencePolicy"]["type"]) == ("prod", "web:1.4", "Local")
     assert stream(both, "other")["spec"]["tags"][0]["from"]["name"] == "web:prod"
+    listed = sum(asked.path.partition("?")[0].endswith("my-app/imagestreams") for asked in both.old.api.seen)
+    assert listed == 3, "once by plan, once by the copy of run, once by its verification"
     statuses = [tag for name in ("web", "other") for tag in stream(both, name)["status"]["tags"]]
     assert len(statuses) == 3
     assert len({tag["items"][0]["image"] for tag in statuses}) == 1

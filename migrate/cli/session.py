@@ -37,13 +37,15 @@ _UPSTREAM_PATIENCE = 30.0
 class Session:
     """A manifest and the registries it names, opened when first asked for.
 
-    `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for.
+    `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for;
+    `planned_streams` are the source's image streams as the plan saw them.
     """
 
     manifest: Manifest
     project: str
     stop: Stop = field(default_factory=Stop)
     wait_login: float = 0.0
+    planned_streams: StreamCatalog | None = None
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
     _clusters: dict[str, Cluster | None] = field(default_factory=dict)
@@ -192,7 +194,9 @@ class Session:
     def _source_streams(self) -> StreamCatalog | None:
         cluster = self.image_cluster("source")
         names = self.manifest.file.platform.source.registries or ()
-        return StreamCatalog(cluster, self.manifest.file.source.registry, names, say) if cluster else None
+        made = StreamCatalog(cluster, self.manifest.file.source.registry, names, say) if cluster else None
+        self.planned_streams = self.planned_streams or made
+        return made
 
     def target_streams(self) -> StreamCatalog | None:
         """The image streams of the target as its API tells of them now; None where no API is named."""

@@ -17,8 +17,9 @@ def make_missing(session: Session, plan: Plan) -> dict[str, str]:
     cluster = session.image_cluster("target")
     if cluster is None or not any(copy.action in (Action.COPY, Action.LINK) for copy in plan.copies):
         return {}
-    look = session.lookups(lambda _: None)
-    refused = make_streams(cluster, plan, look.stream, session.manifest.file.image_streams.carry)
+    streams = session.planned_streams
+    carried = streams.stream if streams else lambda _: None
+    refused = make_streams(cluster, plan, carried, session.manifest.file.image_streams.carry)
     for path, words in refused.items():
         say(f"note: image stream {path} could not be made (the push may make it): {words}")
     return refused
@@ -38,12 +39,12 @@ def make_aliases(session: Session, plan: Plan, number: int, arrived: Mapping[Ref
         number: the first job's.
         arrived: the target tags that hold the source's image, and their digests; grows while others are made.
     """
-    cluster, look = session.image_cluster("target"), session.lookups(lambda _: None)
+    cluster, streams = session.image_cluster("target"), session.planned_streams
     for copy in aliases_of(plan):
         if session.stop.soon.is_set() or cluster is None or copy.delivery is None:
             return
         job = Job(number, copy.source.repository, copy.target.repository, copy.delivery, (copy,))
-        tag = look.stream_tag(replace(copy.source, digest=""))
+        tag = streams.tag(replace(copy.source, digest="")) if streams else None
         yield Started(job)
         made = make_alias(
             cluster,

@@ -146,7 +146,7 @@ def proof_lines(
         what = grant.role or f"pulling {', '.join(grant.images)}"
         lines.append(f"{'holds' if proof.holds else 'FAILS'}  {grant.project}  {grant.subject}, {what}: {proof.words}")
     lines += [f"UNKNOWN  {plan.project}: {plan.problem}" for plan in plans if plan.problem]
-    lines += [f"{'UNKNOWN' if plan.incomplete else 'note'}  {plan.project}: {n}" for plan in plans for n in plan.notes]
+    lines += [f"UNKNOWN  {plan.project}: {note}" for plan in plans if plan.incomplete for note in plan.notes]
     lines += [
         f"open beyond the manifest: anyone can pull {', '.join(names)} of {project} without a login"
         for project, names in beyond.items()
