@@ -50,7 +50,10 @@ def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: th
         address, _, port = host.partition(":")
         with suppress(OSError, asyncio.CancelledError):
             far_reader, far_writer = await asyncio.open_connection(address, int(port))
-            await asyncio.gather(_pump(reader, far_writer, link), _pump(far_reader, writer, link))
+            try:
+                await asyncio.gather(_pump(reader, far_writer, link), _pump(far_reader, writer, link))
+            finally:
+                far_writer.close()  # a pump that is cancelled before it begins closes nothing
         writer.close()
 
     server = loop.run_until_complete(asyncio.start_server(accept, "127.0.0.1", 0))
