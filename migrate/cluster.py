@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.models import meta_v1
 
 from migrate.credentials import ApiAccess, Login, LoginGate, LoginPatience
+from migrate.kinds import LOCAL_REVIEW, SELF_REVIEW, USER, Kind
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
@@ -41,31 +42,6 @@ _TIMEOUT = 60.0
 _ATTEMPTS = 4
 _SILENT_SECONDS = 30.0
 """For so long nobody waits again for an API that could not be connected to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of object: where the API has it."""
-
-    group: str
-    version: str
-    name: str
-    plural: str
-    namespaced: bool = True
-
-
-IMAGE_STREAM = Kind("image.openshift.io", "v1", "ImageStream", "imagestreams")
-IMAGE_STREAM_TAG = Kind("image.openshift.io", "v1", "ImageStreamTag", "imagestreamtags")
-ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
-ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
-CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
-LEGACY_ROLE_BINDING = Kind("authorization.openshift.io", "v1", "RoleBinding", "rolebindings")
-LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges")
-PROJECT = Kind("project.openshift.io", "v1", "Project", "projects", namespaced=False)
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
-USER = Kind("user.openshift.io", "v1", "User", "users", namespaced=False)
-GROUP = Kind("user.openshift.io", "v1", "Group", "groups", namespaced=False)
-_REVIEW = Kind("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
 
 
 class Problem(StrEnum):
@@ -131,6 +107,7 @@ class Cluster:
     def __init__(self, access: ApiAccess, patience: LoginPatience | None = None) -> None:
         self.origin = access.origin
         self.server = access.server
+        self.login = access.login
         self._access = access
         self._gate = LoginGate(access.server, access.login, patience or LoginPatience()) if access.login else None
         self._lock = threading.Lock()
@@ -247,10 +224,26 @@ class Cluster:
         """
         spec = {"user": user, "groups": [*groups], "resourceAttributes": {**attributes, "namespace": namespace}}
         _check_names(f"access review in project {namespace}", namespace)
-        sent = _document(_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
+        sent = _document(LOCAL_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
         answer = self._repeated(f"access review in project {namespace}", lambda c: dict(c.create(sent)))
-        status = answer.get("status")
-        return isinstance(status, dict) and status.get("allowed") is True
+        return _is_allowed(answer)
+
+    def i_may(self, namespace: str, attributes: Mapping[str, str]) -> bool:
+        """Whether who asks may do something in a project: a SelfSubjectAccessReview, which everybody may ask.
+
+        Args:
+            namespace: the project.
+            attributes: as `spec.resourceAttributes` has them: group, resource, subresource, verb, name.
+
+        Raises:
+            ClusterError: the question is refused.
+        """
+        what = f"access review in project {namespace}"
+        _check_names(what, namespace)
+        sent = _document(
+            SELF_REVIEW, {"metadata": {}, "spec": {"resourceAttributes": {**attributes, "namespace": namespace}}}
+        )
+        return _is_allowed(self._repeated(what, lambda c: dict(c.create(sent))))
 
     def whoami(self) -> str:
         """The name of who asks.
@@ -367,6 +360,11 @@ class Cluster:
         except (OSError, ValueError, TypeError, ConfigError, msgspec.MsgspecError, httpx2.InvalidURL) as error:
             words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
             raise ClusterError(self.server, Problem.INVALID, words) from None
+
+
+def _is_allowed(review: Object) -> bool:
+    status = review.get("status")
+    return isinstance(status, dict) and status.get("allowed") is True
 
 
 def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:

@@ -46,5 +46,11 @@ class LoginError(MigrateError):
     exit_code = ExitCode.LOGIN
 
 
+class CheckError(MigrateError):
+    """A check failed that everything stands on; nothing was attempted."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class StateError(MigrateError):
     """The state cannot be opened, read or written."""

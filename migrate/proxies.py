@@ -6,7 +6,8 @@ httpx does not do this by itself: never for this machine, and not for addresses 
 
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
-from urllib.request import getproxies
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 
 def goes_direct(host: str) -> bool:
@@ -18,3 +19,12 @@ def goes_direct(host: str) -> bool:
         networks = [entry.strip() for entry in getproxies().get("no", "").split(",") if "/" in entry]
         return address.is_loopback or any(address in ip_network(network, strict=False) for network in networks)
     return False
+
+
+def proxy_of(scheme: str, host: str) -> str:
+    """The proxy that a host is reached through, as host:port, without its login; empty for none."""
+    if goes_direct(host) or proxy_bypass(host):
+        return ""
+    proxies = getproxies()
+    parts = urlsplit(proxies.get(scheme) or proxies.get("all") or "")
+    return parts.netloc.rpartition("@")[2]

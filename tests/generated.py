@@ -13,8 +13,8 @@ from migrate.manifest.schema import manifest_schema
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "demo", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify", "finish", "run",
-    "status", "schema",
+    "demo", "check", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify",
+    "finish", "run", "status", "schema",
 )  # fmt: skip
 
 _EXIT_CODES = """\

@@ -18,10 +18,11 @@ from registrylab.gateway import Answer, Request, Reset
 from registrylab.kubeapi import login_page, server_error, strike, throttled
 from registrylab.tokens import self_signed
 
-from migrate.cluster import ROLE, ROLE_BINDING, Cluster, ClusterError, Problem
+from migrate.cluster import Cluster, ClusterError, Problem
 from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.login import Credential, Login
 from migrate.errors import LoginError
+from migrate.kinds import ROLE, ROLE_BINDING
 from migrate.manifest.model import Login as LoginEntry
 
 RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]

@@ -108,7 +108,7 @@ def test_every_key_of_the_json_is_described(ends: Ends, source: LabClient) -> No
     manifest = ends.manifest("images: ['a/b:1', 'a/b:2', 'a/b:9']")
     described = set(re.findall(r"`([a-zA-Z]+)`", (ROOT / "docs/output.md").read_text()))
     documents = [*ends.run("run", manifest, "--format", "json").events]
-    documents += [ends.run(name, manifest, "--format", "json").json for name in ("plan", "verify", "status")]
+    documents += [ends.run(name, manifest, "--format", "json").json for name in ("check", "plan", "verify", "status")]
     assert keys(documents) - described == set()
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from migrate.access.grants import Grant
 from migrate.access.rights import KNOWN_PULLERS, ROLE, Binding, Pulls, RoleName
 from migrate.access.subjects import AUTHENTICATED, WITHOUT_LOGIN, Subject, nobody, words_for
-from migrate.cluster import MANAGED_BY, MANAGER, ROLE_BINDING, Kind
-from migrate.cluster import ROLE as ROLE_KIND
+from migrate.cluster import MANAGED_BY, MANAGER
+from migrate.kinds import ROLE as ROLE_KIND
+from migrate.kinds import ROLE_BINDING, Kind
 from migrate.quantities import count
 
 _LONGEST_NAME = 60

@@ -17,20 +17,10 @@ from migrate.access.rights import (
     pulls_of_rules,
     pulls_of_unread,
 )
-from migrate.cluster import (
-    CLUSTER_ROLE as CLUSTER_ROLE_KIND,
-)
-from migrate.cluster import (
-    IMAGE_STREAM,
-    LEGACY_ROLE_BINDING,
-    PROJECT,
-    ROLE_BINDING,
-    Cluster,
-    ClusterError,
-    Object,
-    Problem,
-)
-from migrate.cluster import ROLE as ROLE_KIND
+from migrate.cluster import Cluster, ClusterError, Object, Problem
+from migrate.kinds import CLUSTER_ROLE as CLUSTER_ROLE_KIND
+from migrate.kinds import IMAGE_STREAM, LEGACY_ROLE_BINDING, PROJECT, ROLE_BINDING
+from migrate.kinds import ROLE as ROLE_KIND
 
 _ROUNDABOUT = (Problem.NOT_FOUND, Problem.FORBIDDEN, Problem.UNSUPPORTED)
 

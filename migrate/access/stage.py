@@ -10,11 +10,12 @@ from migrate.access.plan import ProjectPlan, plan_project
 from migrate.access.read import ClusterRoles, pulls_of, read_bindings, read_project, read_roles
 from migrate.access.subjects import GROUP, SERVICE_ACCOUNT, USER
 from migrate.access.write import Writing, Written, apply_changes
-from migrate.cluster import GROUP as GROUP_KIND
-from migrate.cluster import PROJECT, Cluster, ClusterError, Kind, Problem, advice
-from migrate.cluster import SERVICE_ACCOUNT as ACCOUNT_KIND
-from migrate.cluster import USER as USER_KIND
+from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import LoginError
+from migrate.kinds import GROUP as GROUP_KIND
+from migrate.kinds import PROJECT, Kind
+from migrate.kinds import SERVICE_ACCOUNT as ACCOUNT_KIND
+from migrate.kinds import USER as USER_KIND
 from migrate.manifest.model import AccessEntry
 
 _PEOPLE = {USER: USER_KIND, GROUP: GROUP_KIND}

@@ -7,7 +7,8 @@ from typing import Any
 
 from migrate.access.plan import Change, is_ours
 from migrate.access.subjects import Subject, subjects_of
-from migrate.cluster import MANAGED_BY, MANAGER, ROLE, ROLE_BINDING, Cluster, ClusterError, Object, Problem
+from migrate.cluster import MANAGED_BY, MANAGER, Cluster, ClusterError, Object, Problem
+from migrate.kinds import ROLE, ROLE_BINDING
 
 _MADE = "rahti-migrate/made"
 """An annotation of what this tool makes, another one for each."""

@@ -31,8 +31,9 @@ from migrate.cli.options import (
 from migrate.cli.program import command_line, options_given
 from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
-from migrate.cluster import MANAGED_BY, MANAGER, ROLE_BINDING, Cluster, ClusterError, Problem, advice
+from migrate.cluster import MANAGED_BY, MANAGER, Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
+from migrate.kinds import ROLE_BINDING
 from migrate.report import access as show
 from migrate.state import NoStateError, State, read_state
 

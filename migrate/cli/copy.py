@@ -4,8 +4,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -124,12 +124,14 @@ def open_run(
             yield Run(session, opened, private, options, own, program, command)
 
 
-def copy_images(run: Run, jobs: int, *, as_json: bool) -> Outcome:
-    """Plan, copy, record; the state holds every result before the next one comes."""
+def copy_images(
+    run: Run, jobs: int, *, as_json: bool, checked: Callable[[Plan, Executor], Plan] = lambda plan, _: plan
+) -> Outcome:
+    """Plan, copy, record; the state holds every result before the next one comes. `checked` may hold something back."""
     started = time.monotonic()
     say("looking at both registries ...")
     with questions() as executor:
-        plan = planned(run.session, run.state, executor)
+        plan = checked(planned(run.session, run.state, executor), executor)
     run.state.record_plan(plan, run.session.project)
     for line in (*note_lines(plan.notes), *change_lines(plan), plan_summary(plan)):
         say(line)

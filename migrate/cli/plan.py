@@ -39,7 +39,7 @@ def plan(
     """
     set_up_logging(verbose)
     with open_session(manifest, project) as session, ExitStack() as stack:
-        memory = _memory(stack, state_path(manifest, state), session.manifest)
+        memory = remembered(stack, state_path(manifest, state), session.manifest)
         session.check_ends()
         made = planned(session, memory, stack.enter_context(questions()))
     if output is OutputFormat.JSON:
@@ -49,7 +49,7 @@ def plan(
     return plan_exit_code(made)
 
 
-def _memory(stack: ExitStack, path: Path, manifest: Manifest) -> State | None:
+def remembered(stack: ExitStack, path: Path, manifest: Manifest) -> State | None:
     """The state for reading, where there is one: a plan without it is right too."""
     try:
         return stack.enter_context(read_state(path, manifest.path, manifest.file.target.registry))

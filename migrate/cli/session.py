@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from migrate.cli.options import say
 from migrate.cluster import Cluster
@@ -25,19 +25,23 @@ from migrate.images.target_streams import size_limits
 from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
+from migrate.manifest.rahti import known_limits
 from migrate.reference import Repository
 from migrate.state import State
 
+End = Literal["source", "target"]
+ENDS: tuple[End, ...] = get_args(End)
 QUESTIONS_AT_A_TIME = 16
 _UPSTREAM_PATIENCE = 30.0
-"""Seconds for registries that the manifest does not name: their tags are refused, and the others go on."""
+"""Seconds for registries that the manifest does not name (the tags of others go on), and for all of who is hasty."""
 
 
 @dataclass
 class Session:
     """A manifest and the registries it names, opened when first asked for.
 
-    `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for;
+    `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for; who is `hasty`
+    waits for no outage;
     `planned_streams` are the source's image streams as the plan saw them.
     """
 
@@ -45,6 +49,7 @@ class Session:
     project: str
     stop: Stop = field(default_factory=Stop)
     wait_login: float = 0.0
+    hasty: bool = False
     planned_streams: StreamCatalog | None = None
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
@@ -78,7 +83,7 @@ class Session:
 
     def _pace(self, host: str) -> Pace:
         patience = self.manifest.file.transfer.patience
-        patience = patience if self._is_named(host) else min(patience, _UPSTREAM_PATIENCE)
+        patience = patience if self._is_named(host) and not self.hasty else min(patience, _UPSTREAM_PATIENCE)
         pace = Pace(host, patience=patience, stopped=self.stop.soon, tell=say)
         pace.longest_wait = self._longest_wait
         return pace
@@ -132,7 +137,7 @@ class Session:
         ca_file = self.manifest.file_path(side.ca_file) if side.ca_file else None
         return Connection(host, side.plain_http, ca_file, side.insecure_skip_tls_verify)
 
-    def cluster(self, end: Literal["source", "target"]) -> Cluster | None:
+    def cluster(self, end: End) -> Cluster | None:
         """The OpenShift API of one end; None where the manifest names none.
 
         Raises:
@@ -172,15 +177,14 @@ class Session:
         """Ask the registries, each question once; with `streams` the source's API tells of its image streams."""
         return Lookups(self.registry, known, self._source_streams() if streams else None)
 
-    def image_cluster(self, end: Literal["source", "target"]) -> Cluster | None:
+    def image_cluster(self, end: End) -> Cluster | None:
         """The API whose image streams are that end's repositories; after check_ends, which knows the registry's kind.
 
         Raises:
             LoginError: what `api` names is not there.
         """
         side: Side = getattr(self.manifest.file, end)
-        registry = self.source if end == "source" else self.target
-        if not registry.is_openshift or end in self._without_api:
+        if not self.registry_of(end).is_openshift or end in self._without_api:
             return None
         try:
             return self.cluster(end)
@@ -210,7 +214,7 @@ class Session:
             self.manifest.file.target.registry,
             project=self.project,
             max_image_size=self.manifest.file.platform.target.limits.image_size or 0,
-            size_limits=self._size_limits(),
+            size_limits=self.size_limits(),
             image_streams=self.target.is_openshift,
             aliases=self.image_cluster("target") is not None,
         )
@@ -220,12 +224,16 @@ class Session:
             fixed, delivered=memory.delivered(), damaged=memory.damaged(), at_target=frozenset(memory.blobs())
         )
 
-    def _size_limits(self) -> dict[str, int]:
+    def size_limits(self) -> dict[str, int]:
+        """Bytes that an image may have, by target project: what its API tells, else what is known of the target."""
+        projects = {_target_project(request) for request in self.requests()}
+        known = known_limits(self.manifest.file).image_size
+        limits = dict.fromkeys(projects, known) if known else {}
         cluster = self.image_cluster("target")
         if cluster is None:
-            return {}
+            return limits
         with questions() as executor:
-            return size_limits(cluster, map(_target_project, self.requests()), executor)
+            return {**limits, **size_limits(cluster, projects, executor)}
 
     def check_ends(self) -> None:
         """Ask both ends whether they are there and take the logins, before anything else.
@@ -236,11 +244,32 @@ class Session:
             LoginError: one does not take the login.
             MigrateError: one is out of reach, or no registry.
         """
-        requests = self.requests()
-        sources = [r.source.repository for r in requests if r.source.repository.registry == self.source.host]
-        if sources:
-            _check_end("source", self.source, {repository.path for repository in sources})
-        _check_end("target", self.target, {request.target_path for request in requests})
+        for end in ENDS:
+            self.check_end(end)
+
+    def check_end(self, end: End) -> None:
+        """Ask one end; of the source nothing where no entry names it.
+
+        Raises:
+            LoginError: it does not take the login.
+            MigrateError: it is out of reach, or no registry.
+        """
+        if end == "target" or self.source_repositories:
+            _check_end(end, self.registry_of(end), self.repositories_of(end))
+
+    def registry_of(self, end: End) -> Registry:
+        """The registry of one end."""
+        return self.source if end == "source" else self.target
+
+    def repositories_of(self, end: End) -> set[str]:
+        """The repositories (or projects) of one end that the entries name."""
+        return self.source_repositories if end == "source" else {request.target_path for request in self.requests()}
+
+    @property
+    def source_repositories(self) -> set[str]:
+        """Those of the source registry that the entries name."""
+        named = (request.source.repository for request in self.requests())
+        return {repository.path for repository in named if repository.registry == self.source.host}
 
 
 def _projects(request: ImageRequest) -> set[str]:
@@ -274,9 +303,9 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
 
 
 @contextmanager
-def open_session(path: Path, project: str = "", wait_login: float = 0.0) -> Iterator[Session]:
+def open_session(path: Path, project: str = "", wait_login: float = 0.0, *, hasty: bool = False) -> Iterator[Session]:
     """Load a manifest, and give back its connections at the end."""
-    session = Session(load_manifest(path), project, wait_login=wait_login)
+    session = Session(load_manifest(path), project, wait_login=wait_login, hasty=hasty)
     with ExitStack() as stack:
         yield session
         for registry in session._registries.values():

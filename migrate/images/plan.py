@@ -35,6 +35,7 @@ class Copy:
         warnings: what is lost or changes.
         delivery: what is to stand at the target; None where that is not known.
         suspect: verify found it damaged at the target: what the target says that it has is to be read.
+        unseen: whether it is the target that does not let itself be looked at.
         alias: the target tag that this one follows, as an image stream tag, where it is to be made so again.
     """
 
@@ -49,12 +50,18 @@ class Copy:
     delivery: Delivery | None = field(default=None, repr=False)
     media_type: str = ""
     suspect: bool = False
+    unseen: bool = False
     alias: Reference | None = None
 
     @property
     def size(self) -> int:
         """Bytes of the image, as far as they are known."""
         return self.delivery.size if self.delivery else 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is copied or linked."""
+        return self.action in (Action.COPY, Action.LINK)
 
     def refused(self, failure: Failure) -> "Copy":
         """The same tag, which cannot be copied."""
@@ -116,7 +123,7 @@ class Plan:
     @property
     def moving(self) -> list[Copy]:
         """What is copied or linked."""
-        return [copy for copy in self.copies if copy.action in (Action.COPY, Action.LINK)]
+        return [copy for copy in self.copies if copy.moves]
 
 
 def _blobs(copy: Copy) -> dict[str, int]:

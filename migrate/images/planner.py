@@ -306,7 +306,8 @@ def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
 def _refuse_unreadable(copy: Copy, failed: Mapping[Reference, Failure]) -> Copy:
     if copy.action is Action.COPY and copy.target in failed:
         failure = failed[copy.target]
-        return copy.refused(replace(failure, words=f"the target tag cannot be looked up: {failure.words}"))
+        words = f"the target tag cannot be looked up: {failure.words}"
+        return replace(copy.refused(replace(failure, words=words)), unseen=True)
     return copy
 
 
@@ -364,6 +365,23 @@ def mend(copy: Copy, damage: str) -> Copy:
     if copy.action is Action.SKIP and damage and copy.delivery and copy.failure is None:
         return replace(copy, action=Action.COPY, reason=f"verify found: {damage}", suspect=True)
     return copy
+
+
+def hold_back(plan: Plan, blocked: Mapping[str, str]) -> Plan:
+    """A plan without what is known to fail. Pure.
+
+    Args:
+        plan: as it was made.
+        blocked: target repository's path, or source repository with its host -> why nothing can be brought.
+    """
+    if not blocked:
+        return plan
+
+    def kept(copy: Copy) -> Copy:
+        why = blocked.get(copy.target.repository.path) or blocked.get(str(copy.source.repository))
+        return copy.refused(Failure(FailureClass.DENIED, why)) if why and (copy.moves or copy.unseen) else copy
+
+    return replace(plan, copies=tuple(kept(copy) for copy in plan.copies))
 
 
 def mark_links(copies: Sequence[Copy]) -> list[Copy]:

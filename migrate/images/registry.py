@@ -87,6 +87,11 @@ class Registry:
         """
         self._transport.ping(repository)
 
+    @property
+    def clock_ahead(self) -> float | None:
+        """Seconds that the registry's clock was ahead of ours at the last ping; None where it did not tell."""
+        return self._transport.clock_ahead
+
     def refuses_login(self, repository: str = "") -> bool:
         """Whether the login itself (that of a repository) is refused, and not only what was asked with it."""
         return self._transport.refuses_login(repository)
@@ -236,10 +241,30 @@ class Registry:
         answer = self._transport.send("POST", path, what, scopes, content=b"")
         if answer.status_code == 201:
             return True
+        self._take_back(answer, path, what, repository)
+        return False
+
+    def check_push(self, repository: str) -> None:
+        """Ask whether the login may push to a repository: an upload is opened and taken back, and nothing is kept.
+
+        Raises:
+            RegistryError: DENIED, or what else is in the way.
+        """
+        what = f"{self.host}/{repository}"
+        path = f"/v2/{repository}/blobs/uploads/"
+
+        def question() -> httpx.Response:
+            answer = self._transport.send("POST", path, what, _push(repository), content=b"")
+            if answer.status_code != 202:
+                self._transport.fail(what, answer)
+            return answer
+
+        self._take_back(self._transport.repeated(question), path, what, repository)
+
+    def _take_back(self, answer: httpx.Response, path: str, what: str, repository: str) -> None:
         location = _upload(answer, self._transport.base, path)
         if location:
             self._transport.send("DELETE", location.removeprefix(self._transport.base), what, _push(repository))
-        return False
 
     def _name(self, repository: str, identifier: str) -> str:
         return f"{self.host}/{repository}{'@' if ':' in identifier else ':'}{identifier}"

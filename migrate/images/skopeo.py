@@ -45,7 +45,7 @@ _KEPT_ENVIRONMENT = re.compile(
     r"(?i)(PATH|HOME|USER|LANG|LC_[A-Z]+|TMPDIR|TZ|XDG_[A-Z]+_(HOME|DIRS?)|(https?|all|no|ftp)_proxy"
     r"|SSL_CERT_(FILE|DIR)|CONTAINERS_[A-Z_]*CONF[A-Z_]*|GODEBUG|LD_LIBRARY_PATH)"
 )
-_POLICIES = (Path("~/.config/containers/policy.json"), Path("/etc/containers/policy.json"))
+POLICIES = (Path("~/.config/containers/policy.json"), Path("/etc/containers/policy.json"))
 
 
 class SkopeoMissingError(MigrateError):
@@ -109,7 +109,7 @@ def probe(program: str = "skopeo", patience: float = 30.0) -> Skopeo:
         raise SkopeoMissingError(f"{found} does not run: {_why(error)}", _INSTALL) from None
     if not flags >= _NEEDED:
         raise SkopeoMissingError(f"{found} is no skopeo that can be used ({printable(version)})", _INSTALL)
-    policy = any(path.expanduser().exists() for path in _POLICIES)
+    policy = any(path.expanduser().exists() for path in POLICIES)
     return Skopeo(found, version.removeprefix("skopeo version").strip(), flags, policy, _can_die_with_parent(patience))
 
 
@@ -159,6 +159,15 @@ def convert_arguments(
     wanted = ("--format", _FORMATS[target_format]) if target_format in _FORMATS else ()
     every = ("--all",) if whole_index else ()
     return (*_copy(skopeo, timeout), *every, *wanted, *_sides(source_access, target_access), *_names(source, target))
+
+
+def inspect_arguments(skopeo: Skopeo, image: Reference, access: Access, timeout: float) -> tuple[str, ...]:
+    """Arguments with which skopeo reads one manifest, to see whether it gets there at all."""
+    login = ("--authfile", str(access.authfile)) if access.authfile else ("--no-creds",)
+    certificates = ("--cert-dir", str(access.certificates)) if access.certificates else ()
+    tls = () if access.verify_tls else ("--tls-verify=false",)
+    limit = ("--command-timeout", f"{timeout:.0f}s")
+    return (skopeo.program, *limit, "inspect", "--raw", *login, *certificates, *tls, _name(image))
 
 
 def _copy(skopeo: Skopeo, timeout: float) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from migrate.cluster import IMAGE_STREAM, Cluster, ClusterError
+from migrate.cluster import Cluster, ClusterError
+from migrate.kinds import IMAGE_STREAM
 from migrate.reference import InvalidReference, Reference, Repository, parse_reference, valid_digest, valid_tag
 
 

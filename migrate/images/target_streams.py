@@ -5,20 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from migrate.cluster import (
-    IMAGE_STREAM,
-    IMAGE_STREAM_TAG,
-    LIMIT_RANGE,
-    Cluster,
-    ClusterError,
-    Problem,
-    advice,
-)
+from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.registry import RegistryError
 from migrate.images.streams import ImageStream, mapping, mappings
 from migrate.images.transfer import CopyResult
+from migrate.kinds import IMAGE_STREAM, IMAGE_STREAM_TAG, LIMIT_RANGE
 from migrate.quantities import kubernetes_quantity
 from migrate.reference import Reference, Repository
 

@@ -6,9 +6,11 @@ to do after a failed write is the caller's business.
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -73,6 +75,7 @@ class Transport:
         self.host = connection.host
         self.pace = pace
         self.gate = LoginGate(connection.host, login, patience)
+        self.clock_ahead: float | None = None
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
@@ -102,6 +105,7 @@ class Transport:
         answer = self.ask("GET", _PING, what, scopes, attempts=_PING_ATTEMPTS)
         if answer.status_code != 200:
             self.fail(what, answer, {401: FailureClass.LOGIN, 404: FailureClass.INVALID}.get(answer.status_code))
+        self.clock_ahead = _seconds_ahead(answer.headers.get("Date", ""))
         if self.login.credential(repository) is not None:
             self.gate.works(repository)
 
@@ -307,3 +311,11 @@ class Transport:
         except RegistryError as error:
             return error.failure.kind is FailureClass.LOGIN
         return False
+
+
+def _seconds_ahead(date: str) -> float | None:
+    """How far a clock is ahead of ours by its `Date` header (RFC 9110, 6.6.1), which has whole seconds."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None

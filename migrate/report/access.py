@@ -10,7 +10,7 @@ from migrate.access.prove import Proof
 from migrate.access.rights import pulls_of_rules
 from migrate.access.subjects import Subject, subjects_of
 from migrate.access.write import Applied, Undo
-from migrate.cluster import ROLE
+from migrate.kinds import ROLE
 from migrate.quantities import count
 from migrate.report.documents import VERSION
 

@@ -6,7 +6,7 @@ from typing import Any
 from migrate.access.plan import Change
 from migrate.access.subjects import Subject, subjects_of
 from migrate.access.write import Applied, Written
-from migrate.cluster import ROLE_BINDING
+from migrate.kinds import ROLE_BINDING
 from migrate.state.rows import Rows
 from migrate.state.times import now
 

@@ -75,6 +75,7 @@ _VIEW = [
     _rule(_READ, "", "bindings events limitranges namespaces namespaces/status pods/log pods/status serviceaccounts"),
     _rule(_READ, "", "resourcequotas resourcequotas/status replicationcontrollers/status"),
     _image(_READ, "imagestreams/status"),
+    _rule(_READ, "quota.openshift.io", "appliedclusterresourcequotas"),
 ]
 _EDIT = [
     *_VIEW,
@@ -114,6 +115,7 @@ _SELF_REVIEWER = [_rule("create", _REVIEWS, "selfsubjectaccessreviews")]
 _BASIC_USER = [
     *_SELF_REVIEWER,
     _rule("get", _USER, "users", "~"),
+    _rule("get list watch delete", "oauth.openshift.io", "useroauthaccesstokens"),
     _rule("list", "project.openshift.io", "projectrequests"),
     _rule("list watch", "project.openshift.io", "projects"),
     _rule("get list", "authorization.openshift.io", "clusterroles"),

@@ -27,7 +27,19 @@ from registrylab.kubestatus import (
 from registrylab.kubeworld import NAMESPACES, Call, World, denied
 from registrylab.rbac import ANONYMOUS, Caller, Wish, caller_of
 
-DEPLOYMENT_CONFIGS = Resource("apps.openshift.io", "deploymentconfigs", "DeploymentConfig")
+WORKLOADS = (
+    Resource("apps.openshift.io", "deploymentconfigs", "DeploymentConfig"),
+    Resource("build.openshift.io", "buildconfigs", "BuildConfig"),
+    Resource("apps", "deployments", "Deployment"),
+    Resource("apps", "statefulsets", "StatefulSet"),
+    Resource("apps", "daemonsets", "DaemonSet"),
+    Resource("apps", "replicasets", "ReplicaSet"),
+    Resource("batch", "jobs", "Job"),
+    Resource("batch", "cronjobs", "CronJob"),
+    Resource("", "replicationcontrollers", "ReplicationController"),
+    Resource("", "pods", "Pod"),
+)
+"""Kept and given back; nothing runs."""
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _OWN_PLACE = {"projects", "namespaces"}
 """Who gets one of these by name asks for a right inside it."""
@@ -100,9 +112,11 @@ class KubeApi:
             projects.ProjectRequests(world, projects.PROJECT_REQUESTS),
             projects.ServiceAccounts(world, projects.SERVICE_ACCOUNTS),
             projects.Users(world, projects.USERS),
+            projects.OwnTokens(world, projects.OWN_TOKENS),
             *(reviews.Reviews(world, resource) for resource in (reviews.LOCAL, reviews.OF_CLUSTER, reviews.OF_SELF)),
             *(Collection(world, resource) for resource in (
-                streams.IMAGES, projects.GROUPS, projects.LIMIT_RANGES, projects.RESOURCE_QUOTAS, DEPLOYMENT_CONFIGS
+                streams.IMAGES, projects.GROUPS, projects.LIMIT_RANGES, projects.RESOURCE_QUOTAS,
+                projects.SHARED_QUOTAS, *WORKLOADS,
             )),
         ]  # fmt: skip
 

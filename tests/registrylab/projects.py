@@ -24,6 +24,8 @@ PROJECT_REQUESTS = Resource("project.openshift.io", "projectrequests", "ProjectR
 SERVICE_ACCOUNTS = Resource("", "serviceaccounts", "ServiceAccount")
 LIMIT_RANGES = Resource("", "limitranges", "LimitRange")
 RESOURCE_QUOTAS = Resource("", "resourcequotas", "ResourceQuota")
+SHARED_QUOTAS = Resource("quota.openshift.io", "appliedclusterresourcequotas", "AppliedClusterResourceQuota")
+OWN_TOKENS = Resource("oauth.openshift.io", "useroauthaccesstokens", "UserOAuthAccessToken", namespaced=False)
 USERS = Resource("user.openshift.io", "users", "User", namespaced=False)
 GROUPS = Resource("user.openshift.io", "groups", "Group", namespaced=False)
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -112,6 +114,21 @@ class Users(Collection):
             return super().found(call)
         kept = self.store.peek("users", "", call.caller.user) or {"metadata": {"name": call.caller.user}}
         return {**kept, "groups": sorted(call.caller.groups)}
+
+
+class OwnTokens(Collection):
+    """What the API tells of logins: everybody sees their own."""
+
+    def found(self, call: Call) -> Object:
+        """One of the caller's logins; those of others are not there."""
+        item = super().found(call)
+        if item.get("userName") != call.caller.user:
+            raise not_found(self.resource, call.name)
+        return item
+
+    def all(self, call: Call) -> list[Object]:
+        """The caller's logins."""
+        return [item for item in super().all(call) if item.get("userName") == call.caller.user]
 
 
 class ServiceAccounts(Collection):

@@ -1,0 +1,37 @@
+"""The kinds of Kubernetes and OpenShift objects that are read or written, and where the API has them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object: where the API has it."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    namespaced: bool = True
+
+
+IMAGE_STREAM = Kind("image.openshift.io", "v1", "ImageStream", "imagestreams")
+IMAGE_STREAM_TAG = Kind("image.openshift.io", "v1", "ImageStreamTag", "imagestreamtags")
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+LEGACY_ROLE_BINDING = Kind("authorization.openshift.io", "v1", "RoleBinding", "rolebindings")
+LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges")
+PROJECT = Kind("project.openshift.io", "v1", "Project", "projects", namespaced=False)
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+USER = Kind("user.openshift.io", "v1", "User", "users", namespaced=False)
+GROUP = Kind("user.openshift.io", "v1", "Group", "groups", namespaced=False)
+LOCAL_REVIEW = Kind("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
+SELF_REVIEW = Kind(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
+)
+RESOURCE_QUOTA = Kind("", "v1", "ResourceQuota", "resourcequotas")
+SHARED_QUOTA = Kind("quota.openshift.io", "v1", "AppliedClusterResourceQuota", "appliedclusterresourcequotas")
+"""What a project may use of a ClusterResourceQuota, which several projects share."""
+OWN_TOKEN = Kind("oauth.openshift.io", "v1", "UserOAuthAccessToken", "useroauthaccesstokens", namespaced=False)
+"""A login of whoever asks; OKD 4.7 and newer."""
+POD = Kind("", "v1", "Pod", "pods")

@@ -1,0 +1,17 @@
+"""What Rahti is known for, where its API does not tell and the manifest does not say otherwise.
+
+CSC's documentation of Rahti 2: "Resource quotas" (image streams and pods are counted for all projects of a CSC project
+together), and the guide of the migration.
+"""
+
+from migrate.manifest.model import RAHTI2_REGISTRY, Limits, ManifestFile
+
+RAHTI2_LIMITS = Limits.model_validate({"imageSize": "5GiB", "imageStreams": 20, "pods": 100})
+
+
+def known_limits(file: ManifestFile) -> Limits:
+    """The limits of a manifest's target, where they are known without asking it."""
+    said = file.platform.target.limits
+    if file.target.registry != RAHTI2_REGISTRY:
+        return said
+    return RAHTI2_LIMITS.model_copy(update=said.model_dump(exclude_none=True))

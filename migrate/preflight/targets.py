@@ -1,0 +1,166 @@
+"""Whether the target projects take what a plan brings: rights, image streams, quotas, sizes. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from migrate.cluster import Problem
+from migrate.images.failures import FailureClass
+from migrate.images.plan import Plan
+from migrate.preflight.checks import Check, failed, ok, warning
+from migrate.preflight.projects import Found, Landing, Target
+from migrate.preflight.quotas import IMAGE_STREAMS, Quota, most_images, tightest
+from migrate.quantities import count, format_size
+
+_NAMED = 3
+
+
+def judge_targets(target: Target, found: Sequence[tuple[Landing, Found]]) -> Iterator[Check]:
+    """What was found of all target projects, as checks. Pure."""
+    for landing, seen in found:
+        yield _judge_project(target, landing, seen)
+    there = [(landing, seen) for landing, seen in found if seen.streams is not None]
+    if there:
+        yield from _judge_streams(target, there)
+        yield from (check for landing, seen in there for check in _judge_images(landing, seen))
+
+
+def _judge_project(target: Target, landing: Landing, found: Found) -> Check:
+    project, who = landing.project, target.user or "this login"
+    if found.phase == "Terminating":
+        return _blocked(landing, "it is being deleted", "wait until it is gone, then make it anew")
+    if found.problem is Problem.NOT_FOUND:
+        return _blocked(landing, "there is no such project", f"make it: {target.new_project(project)}")
+    if len(found.denied) == len(landing.images) and (found.denied or found.problem is Problem.FORBIDDEN):
+        return _shut(target, landing, found, who)
+    let_in = f"an admin of it can allow it: {_let_in(target, project)}"
+    if found.denied:
+        names = ", ".join(sorted(found.denied)[:_NAMED])
+        words = f"{who} may push, but not to {count(len(found.denied), 'repository')}: {names}"
+        blocked = {path: str(failure) for path, failure in found.denied.items()}
+        return replace(failed("target-project", project, words, let_in), blocked=blocked)
+    if not found.may_grant:
+        words = f"{who} may not say who may pull from it (`access`)"
+        return failed("target-project", project, words, let_in.replace(" edit ", " admin "))
+    known = "it is there" if found.streams is not None else ""
+    may = f"{who} may push to it" if landing.images else "nothing is to be pushed to it"
+    return ok("target-project", project, " and ".join(filter(None, [known, may])))
+
+
+def _shut(target: Target, landing: Landing, found: Found, who: str) -> Check:
+    """Why nothing at all may be pushed to a project."""
+    project = landing.project
+    failure = next(iter(found.denied.values()), None)
+    if failure and failure.kind not in (FailureClass.DENIED, FailureClass.LOGIN):
+        return _blocked(landing, f"nothing can be pushed: {failure}", failure.advice)
+    if failure and not target.registry.is_openshift:
+        return _blocked(landing, f"{who} may not push here: {failure}", "ask whoever runs the registry")
+    right = _let_in(target, project)
+    if found.streams is not None:
+        return _blocked(landing, f"it is there, and {who} may not push to it", f"an admin of it can allow it: {right}")
+    words = f"there is no such project, or {who} has no right in it"
+    advice = f"if it is missing: {target.new_project(project)}; else an admin of it can let you in: {right}"
+    return _blocked(landing, words, advice)
+
+
+def _let_in(target: Target, project: str) -> str:
+    return f"oc policy add-role-to-user edit {target.user or '<user>'} -n {project}"
+
+
+def _blocked(landing: Landing, words: str, advice: str) -> Check:
+    check = failed("target-project", landing.project, words, advice)
+    return replace(check, blocked=dict.fromkeys(landing.images, f"target project {landing.project}: {words}"))
+
+
+def _judge_streams(target: Target, found: Sequence[tuple[Landing, Found]]) -> Iterator[Check]:
+    """Whether the image streams are there, or can be made, and fit into what is allowed."""
+    shared: dict[str, tuple[Quota, list[str]]] = {}
+    total = 0
+    untold = False
+    for landing, seen in found:
+        new = [path for path in landing.images if path not in (seen.streams or {})]
+        total += len(seen.streams or {}) + len(new)
+        quota = tightest(seen.quotas, IMAGE_STREAMS)
+        words = f"{len(landing.images) - len(new):,} there, {len(new):,} to be made"
+        if new and not seen.may_make:
+            words = (
+                f"{count(len(new), 'image stream')} would have to be made, and {target.user or 'this login'} may not"
+            )
+            named = " ".join(path.partition("/")[2] for path in new[:_NAMED])
+            advice = f"ask an admin of {landing.project}: oc create imagestream {named.split()[0]} -n {landing.project}"
+            check = failed("image-streams", landing.project, f"{words}: {', '.join(new[:_NAMED])}", advice)
+            yield replace(check, blocked=dict.fromkeys(new, f"the image stream is not there, and {words}"))
+        elif quota and quota.shared:
+            shared.setdefault(quota.name, (quota, []))[1].extend(new)
+            yield ok("image-streams", landing.project, words)
+        elif quota:
+            yield _judge_quota(landing.project, quota, new, words)
+        else:
+            untold = True
+            yield ok("image-streams", landing.project, words)
+    for quota, new in shared.values():
+        yield _judge_quota(f"quota {quota.name}", quota, new, f"{len(new):,} to be made")
+    if untold and target.streams_known and total > target.streams_known:
+        words = f"{total:,} in all target projects together, and {target.streams_known} are known to be allowed"
+        yield warning("image-streams", "", words, "ask for more (servicedesk@csc.fi), or take some out of the manifest")
+
+
+def _judge_quota(subject: str, quota: Quota, new: Sequence[str], words: str) -> Check:
+    used = f"{words}; {quota.used:,} of {quota.hard:,} used"
+    if len(new) <= quota.free:
+        return ok("image-streams", subject, used)
+    left = list(new)[quota.free :]
+    words = f"{used} (quota {quota.name}): no room for {count(len(left), 'image stream')}: {', '.join(left[:_NAMED])}"
+    more = ", ..." if len(left) > _NAMED else ""
+    check = failed(
+        "image-streams", subject, f"{words}{more}", "ask for a larger quota, or take some out of the manifest"
+    )
+    why = f"the quota {quota.name} allows {count(quota.hard, 'image stream')}, and this one would be too many"
+    return replace(check, blocked=dict.fromkeys(left, why))
+
+
+def _judge_images(landing: Landing, found: Found) -> Iterator[Check]:
+    """Whether an image stream would get more images than a LimitRange allows."""
+    most = most_images(found.ranges)
+    if most is None:
+        return
+    sizes = {
+        path: len(images | (found.streams or {}).get(path, frozenset())) for path, images in landing.images.items()
+    }
+    over = {path: size for path, size in sizes.items() if size > most}
+    for path, size in over.items():
+        words = f"{path} would have {size:,} images, and {most:,} are allowed (LimitRange, openshift.io/images)"
+        check = failed("image-streams", landing.project, words, "choose fewer of its tags (`tags: {newest: ...}`)")
+        yield replace(check, blocked={path: words})
+
+
+def check_sizes(plan: Plan, limit: Callable[[str], int]) -> Check:
+    """Whether images are too large for where they go; `limit` gives the bytes that a project allows, 0 for no limit."""
+    large = [copy for copy in plan.copies if copy.failure is FailureClass.TOO_LARGE]
+    if large:
+        words = f"{count(len(large), 'tag')} too large: {large[0].source.short}: {large[0].reason}"
+        return failed("image-size", "", words, "ask for a higher limit, make the image smaller, or take it out")
+    limits = [size for size in map(limit, {copy.target.repository.project for copy in plan.copies}) if size]
+    largest = max((copy.size for copy in plan.copies), default=0)
+    allowed = f"{format_size(min(limits))} at most" if limits else "no limit is known"
+    return ok("image-size", "", f"the largest has {format_size(largest)}; {allowed}")
+
+
+def check_mounts(plan: Plan, found: Sequence[tuple[Landing, Found]]) -> Iterator[Check]:
+    """Whether layers that several target projects share can be linked from one to the other."""
+    holders: dict[str, set[str]] = {}
+    sizes: dict[str, int] = {}
+    for copy in plan.moving:
+        for blob in copy.delivery.blobs if copy.delivery else ():
+            holders.setdefault(blob.digest, set()).add(copy.target.repository.project)
+            sizes[blob.digest] = max(blob.size, 0)
+    shared = {digest for digest, projects in holders.items() if len(projects) > 1}
+    if not shared:
+        return
+    size = format_size(sum(sizes[digest] * (len(holders[digest]) - 1) for digest in shared))
+    closed = sorted({landing.project for landing, seen in found if not seen.may_pull} & set().union(*holders.values()))
+    if closed:
+        words = f"layers that projects share cannot be linked from {', '.join(closed[:_NAMED])}: up to {size} go twice"
+        advice = f"oc policy add-role-to-user system:image-puller <your user name> -n {closed[0]}"
+        yield warning("mount", "", words, advice)
+    else:
+        yield ok("mount", "", f"layers that projects share are linked, not sent again: {size} less")
