@@ -35,3 +35,14 @@ SHARED_QUOTA = Kind("quota.openshift.io", "v1", "AppliedClusterResourceQuota", "
 OWN_TOKEN = Kind("oauth.openshift.io", "v1", "UserOAuthAccessToken", "useroauthaccesstokens", namespaced=False)
 """A login of whoever asks; OKD 4.7 and newer."""
 POD = Kind("", "v1", "Pod", "pods")
+DEPLOYMENT_CONFIG = Kind("apps.openshift.io", "v1", "DeploymentConfig", "deploymentconfigs")
+BUILD_CONFIG = Kind("build.openshift.io", "v1", "BuildConfig", "buildconfigs")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
+REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
+REPLICATION_CONTROLLER = Kind("", "v1", "ReplicationController", "replicationcontrollers")
+JOB = Kind("batch", "v1", "Job", "jobs")
+CRON_JOB = Kind("batch", "v1", "CronJob", "cronjobs")
+OLD_CRON_JOB = Kind("batch", "v1beta1", "CronJob", "cronjobs")
+"""Before Kubernetes 1.21, and so in OKD 3.11."""

@@ -13,7 +13,7 @@ from migrate.manifest.schema import manifest_schema
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "demo", "check", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify",
+    "demo", "init", "check", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify",
     "finish", "run", "status", "schema",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from clusters import NEW_TOKEN, two_clusters
+from clusters import NEW_TOKEN, OLD_TOKEN, two_clusters
 from conftest import Ends
 from generated import COMMANDS, FILES, ROOT
 from registrylab.client import LabClient
@@ -51,10 +51,20 @@ def test_the_readmes_commands_do_what_it_says(ends: Ends, source: LabClient, tar
         source.push(f"my-app/{name}", IMAGE, "1")
     commands = readme_commands()
     assert len(commands) >= 4
-    for command in (command for command in commands if not command.startswith("access")):
+    for command in (command for command in commands if not command.startswith(("access", "init"))):
         ran = ends.run(*command.split())
         assert ran.code == 0, f"{command}: {ran.text}"
     assert set(target.images()) == {"my-app-2/web:1", "my-app-2/backend:1"}
+
+
+def test_the_readmes_init_does_what_it_says(tmp_path: Path) -> None:
+    (command,) = [command for command in readme_commands() if command.startswith("init")]
+    with two_clusters(tmp_path) as both:
+        both.push(both.old, OLD_TOKEN, "my-app/web", "1")
+        like = both.manifest("images: [my-app]\n")
+        ran = both.run(*command.split(), "--like", like)
+        assert ran.code == 0, ran.text
+        assert both.run("plan", "my-app.yaml").code == 0
 
 
 def readme_commands() -> list[str]:

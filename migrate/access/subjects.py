@@ -70,6 +70,18 @@ def subject_of(text: str) -> Subject:
     return normal(Subject(USER if kind == "user" else GROUP, name))
 
 
+def word_of(subject: Subject) -> str:
+    """The word of `allow` that means a subject; empty where there is none."""
+    named = {USER: f"user:{subject.name}", GROUP: f"group:{subject.name}"}
+    words = [
+        *(word for word, known in _WORDS.items() if known == subject),
+        f"project:{subject.project}" if subject.project and subject.kind == GROUP else "",
+        f"serviceaccount:{subject.namespace}/{subject.name}" if subject.kind == SERVICE_ACCOUNT else "",
+        named.get(subject.kind, ""),
+    ]
+    return next((word for word in words if word and subject_of(word) == subject), "")
+
+
 def normal(subject: Subject) -> Subject:
     """One way to write each subject: a service account is no user of a long name."""
     if subject.kind == USER and subject.name.startswith(_ACCOUNT):

@@ -305,7 +305,13 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
 @contextmanager
 def open_session(path: Path, project: str = "", wait_login: float = 0.0, *, hasty: bool = False) -> Iterator[Session]:
     """Load a manifest, and give back its connections at the end."""
-    session = Session(load_manifest(path), project, wait_login=wait_login, hasty=hasty)
+    with session_of(Session(load_manifest(path), project, wait_login=wait_login, hasty=hasty)) as session:
+        yield session
+
+
+@contextmanager
+def session_of(session: Session) -> Iterator[Session]:
+    """Give back a session's connections at the end."""
     with ExitStack() as stack:
         yield session
         for registry in session._registries.values():

@@ -3,6 +3,7 @@
 from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.authfiles import authfile_text
 from migrate.credentials.gate import FOR_EVER, LoginGate, LoginPatience
+from migrate.credentials.kubeconfig import kubeconfig_servers
 from migrate.credentials.login import Credential, Login
 from migrate.credentials.origins import login_of
 
@@ -15,5 +16,6 @@ __all__ = [
     "LoginPatience",
     "api_of",
     "authfile_text",
+    "kubeconfig_servers",
     "login_of",
 ]

@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ class _Kubeconfig:
     contexts: dict[str, Entry]
     clusters: dict[str, Entry]
     users: dict[str, Entry]
+    current: str = ""
 
     def context(self, name: str) -> dict[str, Any]:
         """A context.
@@ -86,6 +87,18 @@ def kubeconfig_endpoint(context: str) -> tuple[dict[str, Any], dict[str, str]]:
     if wrong:
         raise LoginError(f"the kubeconfig context {context!r}: {wrong}", _CHECK_KUBECONFIG)
     return chosen
+
+
+def kubeconfig_servers() -> dict[str, str]:
+    """The contexts of the kubeconfig, with their servers (empty where a context names none); the current one first.
+
+    Raises:
+        LoginError: a file cannot be read.
+    """
+    found = _kubeconfig()
+    names = sorted(found.contexts, key=lambda name: name != found.current)
+    clusters = {name: str(found.contexts[name][1].get("cluster", "")) for name in names}
+    return {name: str(found.clusters.get(clusters[name], (Path(), {}))[1].get("server") or "") for name in names}
 
 
 def kubeconfig_has_token(context: str) -> bool:
@@ -144,12 +157,14 @@ def _again(context: str) -> str:
 def _kubeconfig() -> _Kubeconfig:
     named = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     found = _Kubeconfig({}, {}, {})
+    current = ""
     for path in map(Path, filter(None, named.split(os.pathsep))):
         data = _kubeconfig_file(path)
+        current = current or str(data.get("current-context") or "")
         for kind, known in (("context", found.contexts), ("cluster", found.clusters), ("user", found.users)):
             for name, entry in _entries(data, kind).items():
                 known.setdefault(name, (path.parent, entry))
-    return found
+    return replace(found, current=current)
 
 
 def _entries(data: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:

@@ -35,6 +35,7 @@ class StreamTag:
         follows: of an alias: (project, image stream, tag) that it names; of a tag that is nowhere: empty.
         policy: the alias's referencePolicy.
         words: of one that is nowhere: what it names.
+        created: when it became what it is now (RFC 3339); empty where that is not told.
     """
 
     name: str
@@ -44,17 +45,19 @@ class StreamTag:
     follows: tuple[str, str, str] | None = None
     policy: str = ""
     words: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True)
 class ImageStream:
-    """An image stream: its tags by name, and what else is carried."""
+    """An image stream: its tags by name, what else is carried, and the names of the registry that it is in."""
 
     project: str
     name: str
     tags: Mapping[str, StreamTag]
     labels: Mapping[str, str] = field(default_factory=dict)
     local_lookup: bool = False
+    hosts: frozenset[str] = frozenset()
 
     @property
     def path(self) -> str:
@@ -77,7 +80,8 @@ def stream_of(document: Mapping[str, Any], own_hosts: Collection[str]) -> ImageS
     names = [tag for tag in dict.fromkeys((*filled, *asked)) if valid_tag(tag)]
     tags = {tag: _tag(tag, asked.get(tag, {}), filled.get(tag, []), (project, name), hosts) for tag in names}
     labels = {str(k): str(v) for k, v in mapping(metadata.get("labels")).items()}
-    return ImageStream(project, name, tags, labels, mapping(spec.get("lookupPolicy")).get("local") is True)
+    local = mapping(spec.get("lookupPolicy")).get("local") is True
+    return ImageStream(project, name, tags, labels, local, frozenset(host for host in hosts if host))
 
 
 def _tag(
@@ -88,11 +92,12 @@ def _tag(
     if not items or not valid_digest(str(items[0].get("image"))):
         return StreamTag(name, Kept.NOWHERE, words=str(origin.get("name", "")))
     digest, reference = str(items[0]["image"]), str(items[0].get("dockerImageReference", ""))
+    made = str(items[0].get("created", ""))
     upstream = None if _host(reference) in hosts else _upstream(reference, digest)
     if follows and follows != (*stream, name):
         policy = str(mapping(asked.get("referencePolicy")).get("type", ""))
-        return StreamTag(name, Kept.ALIAS, digest, upstream, follows, policy)
-    return StreamTag(name, Kept.EXTERNAL if upstream else Kept.STORED, digest, upstream)
+        return StreamTag(name, Kept.ALIAS, digest, upstream, follows, policy, created=made)
+    return StreamTag(name, Kept.EXTERNAL if upstream else Kept.STORED, digest, upstream, created=made)
 
 
 def _followed(origin: Mapping[str, Any], stream: tuple[str, str]) -> tuple[str, str, str]:

@@ -6,6 +6,8 @@ together), and the guide of the migration.
 
 from migrate.manifest.model import RAHTI2_REGISTRY, Limits, ManifestFile
 
+SOURCE_API_HOST = "rahti.csc.fi"
+TARGET_API_HOST = "api.2.rahti.csc.fi"
 RAHTI2_LIMITS = Limits.model_validate({"imageSize": "5GiB", "imageStreams": 20, "pods": 100})
 
 
