@@ -1,10 +1,13 @@
 """Logins that end in the middle: the work waits, says what to do, and goes on by itself."""
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
+from urllib.parse import unquote
 
 import pytest
 from clusters import NEW_TOKEN, OLD_TOKEN, two_clusters
@@ -169,7 +172,8 @@ def test_a_login_that_ends_while_skopeo_runs_costs_that_run_alone(
     assert "1 done" in out
 
 
-def test_the_api_is_waited_for_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["run --apply", "finish --apply", "access apply"])
+def test_the_api_is_waited_for_too(tmp_path: Path, command: str) -> None:
     with two_clusters(tmp_path) as both:
         for number in range(4):
             both.push(both.old, OLD_TOKEN, f"my-app/app{number}", "1")
@@ -184,13 +188,72 @@ def test_the_api_is_waited_for_too(tmp_path: Path) -> None:
                 del both.new.users[NEW_TOKEN]
 
         both.new.api.faults.append(end_it)
-        process = both.ends.start("run", manifest, "--apply", KUBECONFIG=files)
+        if not command.startswith("run"):
+            assert both.run("copy", manifest).code == 0
+        name, *options = command.replace(" --", "--").split("--")
+        typed = [*name.split(), manifest, *(f"--{option}" for option in options)]
+        process = both.ends.start(*typed, KUBECONFIG=files)
         said = read_until(process, ENDED)
         assert f"Log in again: oc login {both.new.api_url} --context new" in said
         both.login("new", both.new, NEW)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, out + err
         assert both.pulls("my-app-2/app0:1")
+
+
+def test_what_arrived_before_the_login_ended_is_not_sent_again(
+    ends: Ends, source: LabClient, openshift: OpenShiftRegistry
+) -> None:
+    """A long copy whose token ends in the middle: each layer that was whole by then crosses once."""
+    batch = Batch(ends, source, openshift, images=1)
+    source.push("a/app0", make_image([make_layer(f"big-{n}", 400_000) for n in range(5)]), "1")
+    with slow_link(ends.source.host, rate=500_000) as link:
+        process = ends.start("copy", batch.manifest(source=link.host), "--jobs", "1")
+        layers = openshift.seen_by(OLD).storage / "docker/registry/v2/repositories/a/app0/_layers/sha256"
+        for _ in range(600):
+            if [*layers.glob("*/link")]:
+                break
+            threading.Event().wait(0.05)
+        whole = {f"sha256:{link.parent.name}" for link in layers.glob("*/link")}
+        assert whole
+        batch.revoke()
+        read_until(process, ENDED)
+        link.rate = 0.0
+        batch.renew()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert len(whole) < len([*layers.glob("*/link")]) == 6  # five layers and the config
+    asked = [unquote(seen.path) for seen in openshift.seen if seen.method == "PUT" and "/blobs/uploads/" in seen.path]
+    assert [sum(digest in path for path in asked) for digest in whole] == [1] * len(whole)
+
+
+def test_tokens_of_a_command_that_live_shorter_than_the_run_end_nothing(
+    ends: Ends, source: LabClient, openshift: OpenShiftRegistry
+) -> None:
+    """A login program is asked again before the token that it gave has ended: no question is refused."""
+    batch = Batch(ends, source, openshift, images=12)
+    openshift.put_seconds = 0.8
+    tokens = {f"sha256~short-{number}" for number in range(60)}
+    openshift.users.update(dict.fromkeys(tokens, "ann"))
+    started = time.monotonic()
+    (ends.folder / "give").write_text(
+        f"#!{sys.executable}\nimport time\nprint(f'sha256~short-{{int((time.monotonic() - {started}) // 4)}}')\n"
+    )
+    (ends.folder / "give").chmod(0o700)
+    stop = threading.Event()
+
+    def age() -> None:  # a token is taken for 12 seconds, of which the program gives it for the first 4
+        while not stop.wait(0.2):
+            openshift.users.pop(f"sha256~short-{int((time.monotonic() - started) // 4) - 3}", None)
+
+    ageing = threading.Thread(target=age)
+    ageing.start()
+    ran = ends.run("copy", batch.manifest(f"command: [{ends.folder}/give]"), "--jobs", "1")
+    stop.set()
+    ageing.join()
+    assert ran.code == 0, ran.text
+    assert time.monotonic() - started > 12
+    assert ENDED not in ran.err
 
 
 @pytest.mark.parametrize("words", ["soon", "-1s", "5"])

@@ -23,12 +23,14 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    WaitLoginOption,
     json_document,
     json_line,
+    login_wait,
     result,
     set_up_logging,
 )
-from migrate.cli.program import command_line, options_given
+from migrate.cli.program import command_line, options_given, wait_given
 from migrate.cli.proofs import proved
 from migrate.cli.session import Session, open_session, questions, state_path
 from migrate.cluster import MANAGED_BY, MANAGER, Cluster, ClusterError, Problem, advice
@@ -72,6 +74,7 @@ def apply(
     manifest: ManifestArgument,
     state: StateOption = None,
     project: ProjectOption = "",
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -81,7 +84,7 @@ def apply(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_access(manifest, state, project, "access apply") as run:
+    with open_access(manifest, state, project, "access apply", wait_login) as run:
         code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
         run.state.end_run(code, {})
     return code
@@ -92,6 +95,7 @@ def revert(
     state: StateOption = None,
     project: ProjectOption = "",
     dry_run: DryOption = False,
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -100,7 +104,7 @@ def revert(
     Example: rahti-migrate access revert my-app.yaml
     """
     set_up_logging(verbose)
-    with open_access(manifest, state, project, "access revert") as run:
+    with open_access(manifest, state, project, "access revert", wait_login) as run:
         code = _revert(run, dry_run=dry_run, as_json=output is OutputFormat.JSON)
         run.state.end_run(code, {})
     return code
@@ -110,6 +114,7 @@ def verify(
     manifest: ManifestArgument,
     state: StateOption = None,
     project: ProjectOption = "",
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -118,7 +123,7 @@ def verify(
     Example: rahti-migrate access verify my-app.yaml
     """
     set_up_logging(verbose)
-    with open_session(manifest, project) as session:
+    with open_session(manifest, project, login_wait(wait_login)) as session:
         ends = open_ends(session)
         plans = planned_access(session, ends)
         proofs, beyond = proved(session, ends, plans)
@@ -148,12 +153,14 @@ class AccessRun:
 
 
 @contextmanager
-def open_access(manifest: Path, state: Path | None, project: str, command: str) -> Iterator[AccessRun]:
+def open_access(manifest: Path, state: Path | None, project: str, command: str, wait_login: str) -> Iterator[AccessRun]:
     """Open what a command needs that writes access rights."""
-    with open_session(manifest, project) as session:
+    with open_session(manifest, project, login_wait(wait_login)) as session:
         options = options_given(state, project)
         ends = open_ends(session, carry=command != "access revert")
-        again = command_line(command, manifest, (*options, *(["--apply"] if command == "finish" else [])))
+        again = command_line(
+            command, manifest, (*options, *(["--apply"] if command == "finish" else []), *wait_given(wait_login))
+        )
         with begun_run(session, state_path(manifest, state), command, again) as (opened, _):
             yield AccessRun(session, opened, ends, options)
 

@@ -32,7 +32,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import planned
-from migrate.cli.program import command_line, options_given
+from migrate.cli.program import command_line, jobs_given, options_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
 from migrate.cli.streams import held_already, make_aliases, make_missing
@@ -96,16 +96,6 @@ class Run:
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
         self.state.end_run(exit_code, counts)
-
-
-def jobs_given(jobs: int) -> tuple[str, ...]:
-    """`--jobs` as it is typed again; nothing where it was not said."""
-    return ("--jobs", str(jobs)) if jobs else ()
-
-
-def wait_given(wait_login: str) -> tuple[str, ...]:
-    """`--wait-login` as it is typed again; nothing where it was not said."""
-    return ("--wait-login", wait_login) if wait_login else ()
 
 
 @contextmanager

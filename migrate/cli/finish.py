@@ -23,8 +23,10 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    WaitLoginOption,
     json_document,
     json_line,
+    login_wait,
     result,
     say,
     set_up_logging,
@@ -42,6 +44,7 @@ def finish(
     state: StateOption = None,
     project: ProjectOption = "",
     apply: ApplyOption = False,
+    wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -51,13 +54,13 @@ def finish(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_session(manifest, project) as session:
+    with open_session(manifest, project, login_wait(wait_login)) as session:
         has_access = bool(session.manifest.file.access)
         say_what_is_missing(session)
         if not apply or not has_access:
             path = state_path(manifest, state)
             return show_finish(session, path, options_given(state, project), as_json=as_json)
-    with open_access(manifest, state, project, "finish") as run:
+    with open_access(manifest, state, project, "finish", wait_login) as run:
         code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
         run.state.end_run(code, {})
     return code

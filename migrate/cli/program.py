@@ -30,3 +30,13 @@ def command_line(name: str, manifest: Path, options: Iterable[str] = ()) -> str:
 def options_given(state: Path | None, project: str) -> tuple[str, ...]:
     """`--state` and `--project` as they are typed again; nothing for what was not said."""
     return (*(("--state", str(state)) if state else ()), *(("--project", project) if project else ()))
+
+
+def jobs_given(jobs: int) -> tuple[str, ...]:
+    """`--jobs` as it is typed again; nothing where it was not said."""
+    return ("--jobs", str(jobs)) if jobs else ()
+
+
+def wait_given(wait_login: str) -> tuple[str, ...]:
+    """`--wait-login` as it is typed again; nothing where it was not said."""
+    return ("--wait-login", wait_login) if wait_login else ()

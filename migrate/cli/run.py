@@ -5,7 +5,7 @@ from pathlib import Path
 
 from migrate.cli.access import AccessRun, open_ends
 from migrate.cli.check import check_exit_code
-from migrate.cli.copy import Run, copy_images, jobs_given, next_step, open_run, say_outcome, wait_given, what_came
+from migrate.cli.copy import Run, copy_images, next_step, open_run, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
@@ -24,6 +24,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import outcome_document
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
+from migrate.cli.program import jobs_given, wait_given
 from migrate.cli.session import state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import CheckError, LoginError

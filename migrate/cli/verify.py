@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from migrate.cli.copy import Run, open_run, wait_given
+from migrate.cli.copy import Run, open_run
 from migrate.cli.interrupt import StoppedError
 from migrate.cli.options import (
     FormatOption,
@@ -22,6 +22,7 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
+from migrate.cli.program import wait_given
 from migrate.cli.session import questions
 from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
