@@ -314,6 +314,18 @@ def test_an_image_too_large_for_the_project(both: Clusters) -> None:
     assert "2 tags too large" in one(ran, "image-size")["words"]
 
 
+def test_pods_that_have_no_room_are_a_warning_where_workloads_go_along(both: Clusters) -> None:
+    for number, phase in enumerate(("Running", "Running", "Succeeded")):
+        metadata = {"name": f"web-{number}", "namespace": "my-app"}
+        both.old.apply({"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": phase}})
+    quota(both.new, "my-app-2", {"pods": "4"}, {"pods": "3"})
+    assert checks(checked(both), "pods") == []
+    workloads = "workloads: [{from: {cluster: source, project: my-app}, to: new, project: my-app-2}]\n"
+    ran = checked(both, f"images: [my-app]\n{workloads}")
+    assert (ran.code, one(ran, "pods")["verdict"]) == (0, "warning"), ran.text
+    assert one(ran, "pods")["words"].startswith("2 pods at the source; 3 of 4 used")
+
+
 def test_many_good_checks_of_one_name_are_one_line(both: Clusters) -> None:
     for number in range(8):
         both.old.add_project(f"p{number}", "ann")

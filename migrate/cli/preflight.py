@@ -15,14 +15,15 @@ from migrate.images import skopeo
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.registry import RegistryError
+from migrate.manifest.model import WorkloadSource
 from migrate.manifest.rahti import known_limits
 from migrate.preflight.checks import Check, failed, ok, warning
 from migrate.preflight.estimate import Estimate, estimate
 from migrate.preflight.logins import check_life
 from migrate.preflight.machine import check_clock, check_disk, check_skopeo, check_trust
 from migrate.preflight.projects import Target, look_at_all
-from migrate.preflight.sources import check_pulls
-from migrate.preflight.targets import check_mounts, check_sizes, judge_targets
+from migrate.preflight.sources import check_pulls, running_pods
+from migrate.preflight.targets import check_mounts, check_sizes, judge_pods, judge_targets
 from migrate.proxies import proxy_of
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
@@ -137,19 +138,33 @@ def plan_checks(session: Session, plan: Plan, state: Path, executor: Executor) -
 
 def _target_checks(session: Session, plan: Plan, executor: Executor) -> Iterator[Check]:
     scope = session.scope(None)
-    known = known_limits(session.manifest.file).image_streams or 0
+    known = known_limits(session.manifest.file)
     cluster = _answering(session)
     user = ""
     if cluster:
         user = cluster.whoami()
-    target = Target(session.target, cluster, user, lambda name: _new_project(session, name), known)
+    target = Target(session.target, cluster, user, lambda name: _new_project(session, name), known.image_streams or 0)
     granted = {entry.project for entry in session.manifest.file.access or ()}
     chosen = {name for name in granted if not session.project or name == session.project}
     found = look_at_all(target, plan, sorted(chosen) if cluster else (), executor)
     yield from judge_targets(target, found)
+    yield from judge_pods(found, _pods(session), known.pods or 0)
     if plan.copies:
         yield check_sizes(plan, scope.limit)
     yield from check_mounts(plan, found)
+
+
+def _pods(session: Session) -> dict[str, int]:
+    """How many pods run at the source, by target project, of those whose workloads go along."""
+    cluster = session.image_cluster("source") if session.manifest.file.workloads else None
+    pods: dict[str, int] = {}
+    for entry in session.manifest.file.workloads or () if cluster else ():
+        named = entry.from_.project if isinstance(entry.from_, WorkloadSource) else ""
+        renamed = [old for old, new in session.manifest.file.projects.items() if new == entry.project]
+        for project in [named] if named else renamed or [entry.project]:
+            assert cluster
+            pods[entry.project] = pods.get(entry.project, 0) + (running_pods(cluster, project) or 0)
+    return pods
 
 
 def _answering(session: Session) -> Cluster | None:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
+from migrate.cluster import Cluster, ClusterError
 from migrate.errors import LoginError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Copy, Plan
 from migrate.images.registry import Registry, RegistryError
+from migrate.images.streams import mapping
+from migrate.kinds import POD
 from migrate.preflight.checks import Check, failed, ok
 from migrate.quantities import count
-from migrate.reference import Repository
 
 
 def check_pulls(plan: Plan, registry: Callable[[str], Registry], executor: Executor) -> Iterator[Check]:
@@ -60,6 +62,10 @@ _UNREADABLE = {
 }  # fmt: skip
 
 
-def named_sources(plan: Plan) -> list[Repository]:
-    """The repositories that images are copied from."""
-    return sorted({copy.source.repository for copy in plan.moving})
+def running_pods(cluster: Cluster, project: str) -> int | None:
+    """How many pods a project has that run or are to run; None where that is not told."""
+    try:
+        pods = cluster.list(POD, project)
+    except ClusterError:
+        return None
+    return sum(mapping(pod.get("status")).get("phase") in ("Running", "Pending") for pod in pods)

@@ -1,6 +1,6 @@
 """Whether the target projects take what a plan brings: rights, image streams, quotas, sizes. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from migrate.cluster import Problem
@@ -8,7 +8,7 @@ from migrate.images.failures import FailureClass
 from migrate.images.plan import Plan
 from migrate.preflight.checks import Check, failed, ok, warning
 from migrate.preflight.projects import Found, Landing, Target
-from migrate.preflight.quotas import IMAGE_STREAMS, Quota, most_images, tightest
+from migrate.preflight.quotas import IMAGE_STREAMS, PODS, Quota, most_images, tightest
 from migrate.quantities import count, format_size
 
 _NAMED = 3
@@ -131,6 +131,35 @@ def _judge_images(landing: Landing, found: Found) -> Iterator[Check]:
         words = f"{path} would have {size:,} images, and {most:,} are allowed (LimitRange, openshift.io/images)"
         check = failed("image-streams", landing.project, words, "choose fewer of its tags (`tags: {newest: ...}`)")
         yield replace(check, blocked={path: words})
+
+
+def judge_pods(found: Sequence[tuple[Landing, Found]], pods: Mapping[str, int], known: int) -> Iterator[Check]:
+    """Whether the pods that run at the source have room.
+
+    Args:
+        found: what the target says of its projects.
+        pods: how many run at the source, by target project; only of projects whose workloads go along.
+        known: how many pods are known to be allowed in all, where no quota tells; 0 for no such limit.
+    """
+    untold = 0
+    for landing, seen in found:
+        coming = pods.get(landing.project)
+        if coming is None:
+            continue
+        quota = tightest(seen.quotas, PODS)
+        if quota is None:
+            untold += coming
+            continue
+        words = f"{count(coming, 'pod')} at the source; {quota.used:,} of {quota.hard:,} used (quota {quota.name})"
+        if coming > quota.free:
+            yield warning(
+                "pods", landing.project, f"{words}: not all will start", "ask for a larger quota, or run fewer"
+            )
+        else:
+            yield ok("pods", landing.project, words)
+    if known and untold > known:
+        words = f"{count(untold, 'pod')} at the source, and {known:,} are known to be allowed"
+        yield warning("pods", "", f"{words}: not all will start", "ask for more (servicedesk@csc.fi), or run fewer")
 
 
 def check_sizes(plan: Plan, limit: Callable[[str], int]) -> Check:
