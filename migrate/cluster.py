@@ -40,6 +40,7 @@ T = TypeVar("T")
 _PAGE = 500
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
+_HASTY_TIMEOUT, _HASTY_ATTEMPTS = 15.0, 2
 _SILENT_SECONDS = 30.0
 """For so long nobody waits again for an API that could not be connected to."""
 
@@ -102,9 +103,11 @@ class Cluster:
     Args:
         access: where it is, and who asks.
         patience: how long an ended login is waited for; not at all where none is given.
+        hasty: whether to give up soon where nothing answers.
     """
 
-    def __init__(self, access: ApiAccess, patience: LoginPatience | None = None) -> None:
+    def __init__(self, access: ApiAccess, patience: LoginPatience | None = None, *, hasty: bool = False) -> None:
+        self._hasty = hasty
         self.origin = access.origin
         self.server = access.server
         self.login = access.login
@@ -121,7 +124,7 @@ class Cluster:
 
     def seen_by(self, login: Login) -> "Cluster":
         """The same API, asked by somebody else."""
-        return Cluster(replace(self._access, origin=login.origin, user={}, login=login))
+        return Cluster(replace(self._access, origin=login.origin, user={}, login=login), hasty=self._hasty)
 
     def list(self, kind: Kind, namespace: str) -> list[Object]:
         """All objects of a kind in a project.
@@ -251,8 +254,8 @@ class Cluster:
         Raises:
             ClusterError: the login is not taken, or the API is out of reach.
         """
-        found = self.get(USER, "~") or {}
-        return str(found.get("metadata", {}).get("name", ""))
+        metadata = (self.get(USER, "~") or {}).get("metadata")
+        return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
 
     def _repeated(self, what: str, ask: Callable[[Client], T]) -> T:
         def again(error: Exception) -> bool:
@@ -269,7 +272,8 @@ class Cluster:
                 raise
 
         self._check_silence(what)
-        caller = stamina.RetryingCaller(attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5.0)
+        attempts = _HASTY_ATTEMPTS if self._hasty else _ATTEMPTS
+        caller = stamina.RetryingCaller(attempts=attempts, timeout=None, wait_initial=0.3, wait_max=5.0)
         try:
             return caller.on(again)(attempt)
         except ClusterError as error:
@@ -351,12 +355,15 @@ class Cluster:
             "clusters": [{"name": "it", "cluster": {**self._access.cluster}}],
             "users": [{"name": "it", "user": user}],
         }
-        timeout = httpx2.Timeout(_TIMEOUT, connect=15.0)
+        timeout = httpx2.Timeout(_HASTY_TIMEOUT if self._hasty else _TIMEOUT, connect=15.0)
         try:
             direct = goes_direct(urlsplit(self.server).hostname or "")
             with _making:
                 config = KubeConfig.from_dict(parts)
             return Client(config=config, timeout=timeout, trust_env=not direct, field_manager=MANAGER)
+        except ImportError:
+            words = "a SOCKS proxy in the environment is not supported: name an HTTP proxy, or NO_PROXY"
+            raise ClusterError(self.server, Problem.INVALID, words) from None
         except (OSError, ValueError, TypeError, ConfigError, msgspec.MsgspecError, httpx2.InvalidURL) as error:
             words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
             raise ClusterError(self.server, Problem.INVALID, words) from None

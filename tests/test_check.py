@@ -1,5 +1,6 @@
 """What `check` finds before the first byte, what it leaves alone, and what `run` makes of it."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from conftest import Ends, Ran
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
+from registrylab.faults import faulty
+from registrylab.gateway import Answer, Forward, Request, Reset, pass_on
 from registrylab.registry import USER, Tls, registry
 from registrylab.tokens import self_signed
 
@@ -338,6 +341,162 @@ def test_many_good_checks_of_one_name_are_one_line(both: Clusters) -> None:
     assert len([line for line in ran.out.splitlines() if " target-project " in line]) == 1
 
 
+# --- trouble on the way -------------------------------------------------------------------------------------------
+
+
+def test_a_login_for_some_repositories_is_asked_about_with_itself(both: Clusters) -> None:
+    login = {"auth": base64.b64encode(f"ann:{NEW_TOKEN}".encode()).decode()}
+    (both.ends.folder / "auth.json").write_text(json.dumps({"auths": {f"{both.new.registry.host}/my-app-2": login}}))
+    head = CONTEXTS.replace("kubeconfigContext: new}}", "authfile: auth.json}}, api: {{kubeconfigContext: new}}")
+    manifest = both.manifest("images: [my-app]\n", head)
+    ran = both.run("check", manifest, "--format", "json")
+    assert ran.code == 0, ran.text
+    assert one(ran, "target-login")["words"].startswith("ann (auth file")
+    assert both.run("run", manifest).code == 0
+
+
+@pytest.mark.parametrize("end", [1_900_000_000_000, -5, 1e300])
+def test_an_end_that_no_calendar_has_is_not_known(both: Clusters, end: float) -> None:
+    token = jwt.encode({"exp": end, "sub": "x"}, "a" * 32)
+    both.new.users[token] = "ann"
+    both.login("new", both.new, token)
+    ran = checked(both)
+    assert ran.code == 0, ran.text
+    assert "until" not in one(ran, "target-login")["words"]
+
+
+def test_an_upload_that_cannot_be_taken_back_is_no_missing_right(ends: Ends, source: LabClient) -> None:
+    def inner(asked: Request, forward: Forward) -> Answer:
+        if asked.method == "DELETE":
+            raise Reset
+        return pass_on(asked, forward)
+
+    source.push("a/app", image("one"), "1")
+    with faulty(ends.target.host, inner=inner) as (near, _):
+        ran = ends.run("run", ends.through(ends.manifest("images: [a]"), target=near.host))
+    assert ran.code == 0, ran.text
+
+
+def test_trouble_at_the_question_whether_one_may_push_holds_nothing_back(ends: Ends, source: LabClient) -> None:
+    def inner(asked: Request, forward: Forward) -> Answer:
+        return Answer(503, (), b"") if asked.method == "POST" else pass_on(asked, forward)
+
+    source.push("a/app", image("one"), "1")
+    with faulty(ends.target.host, inner=inner) as (near, _):
+        ran = ends.run("check", ends.through(ends.manifest("images: [a]"), target=near.host), "--format", "json")
+    assert ran.code == 0, ran.text
+    assert "could not be asked" in one(ran, "target-project")["words"]
+
+
+@pytest.mark.parametrize("kind", ["resourcequotas", "imagestreams", "limitranges"])
+@pytest.mark.parametrize("status", [403, 500])
+def test_what_the_api_does_not_tell_is_a_warning(both: Clusters, kind: str, status: int) -> None:
+    refused = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no such luck", "code": status}
+    answer = Answer(status, (("Content-Type", "application/json"),), json.dumps(refused).encode())
+    both.new.api.faults.append(lambda asked: answer if f"/my-app-2/{kind}" in asked.path else None)
+    ran = checked(both)
+    assert ran.code == 0, ran.text
+    found = one(ran, "limits", "my-app-2")
+    assert (found["verdict"], kind in found["words"]) == ("warning", True)
+    assert "no such luck" in found["words"]
+
+
+def test_skopeo_that_is_kept_from_a_registry(both: Clusters) -> None:
+    folder = both.ends.folder / "home/.config/containers"
+    folder.mkdir(parents=True)
+    registries = f'[[registry]]\nlocation = "{both.old.registry.host}"\nblocked = true\n'
+    (folder / "registries.conf").write_text(registries)
+    ran = checked(both)
+    assert ran.code == 3, ran.text
+    assert one(ran, "skopeo-reach", both.old.registry.host)["verdict"] == "failed"
+    assert one(ran, "skopeo-reach", both.new.registry.host)["verdict"] == "ok"
+
+
+def test_an_outside_registry_that_is_gone_keeps_nothing_else_from_being_looked_at(both: Clusters) -> None:
+    ran = checked(both, "images:\n  - my-app\n  - {from: '127.0.0.1:9/a/b:1', to: my-app-2/b}\n")
+    assert ran.code == 3, ran.text
+    found = one(ran, "outside")
+    assert (found["verdict"], "images[1]" in found["words"]) == ("failed", True)
+    assert one(ran, "target-project")["verdict"] == "ok"
+    assert one(ran, "plan")["words"] == "2 tags to bring, 0 there already"
+
+
+def test_a_token_that_is_not_there_is_a_failed_check(both: Clusters) -> None:
+    api = f"api: {{server: '{both.new.api_url}', tokenFile: none}}".replace("{", "{{").replace("}", "}}")
+    head = CONTEXTS.replace("kubeconfigContext: new}}", f"kubeconfigContext: new}}}}, {api}")
+    ran = both.run("check", both.manifest("images: [my-app]\n", head), "--format", "json")
+    assert ran.code == 4, ran.text
+    assert one(ran, "target-api")["verdict"] == "failed"
+    assert one(ran, "target")["verdict"] == "ok"
+
+
+def test_own_and_shared_quotas_both_count(both: Clusters) -> None:
+    both.new.add_project("second", "ann")
+    key = IMAGE_STREAMS[0]
+    for project in ("my-app-2", "second"):
+        quota(both.new, project, {key: "2"}, {key: "0"})
+        quota(both.new, project, {key: "20"}, {key: "17"}, shared="csc-1")
+    extra = "".join(f"  - {{from: my-app/{name}, to: second/{name}}}\n" for name in ("api", "web"))
+    ran = checked(both, f"images:\n  - my-app\n{extra}")
+    assert ran.code == 3, ran.text
+    assert "no room for 1 image stream: second/web" in one(ran, "image-streams", "csc-1")["words"]
+
+
+@pytest.mark.parametrize("allowed", ["api", "web"])
+def test_every_repository_is_asked_for_the_right_to_push(both: Clusters, allowed: str) -> None:
+    for name in ("api", "web"):
+        both.push(both.new, NEW_TOKEN, f"my-app-2/{name}", "old")
+    both.new.delete("RoleBinding", "my-app-2", "admin")
+    both.new.bind("my-app-2", "view", both.subject("User", "ann"))
+    rule = {"apiGroups": ["image.openshift.io"], "resources": ["imagestreams/layers"], "verbs": ["get", "update"]}
+    metadata = {"name": "one", "namespace": "my-app-2"}
+    both.new.apply({"kind": "Role", "metadata": metadata, "rules": [{**rule, "resourceNames": [allowed]}]})
+    role = {"kind": "Role", "name": "one", "apiGroup": "rbac.authorization.k8s.io"}
+    subjects = [both.subject("User", "ann")]
+    both.new.apply({"kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": subjects})
+    ran = checked(both)
+    assert ran.code == 3, ran.text
+    assert "not to 1 repository" in one(ran, "target-project")["words"]
+    ran = both.run("run", both.manifest("images: [my-app]\n"))
+    assert "1 done, 1 refused" in ran.out
+
+
+def test_what_carry_over_needs_of_the_source_is_looked_at(both: Clusters) -> None:
+    del both.old.users[OLD_TOKEN]
+    ran = checked(both, "access: [{project: my-app-2, carryOver: true}]\n")
+    assert ran.code == 4, ran.text
+    assert one(ran, "source-api")["verdict"] == "failed"
+
+
+def test_access_alone_needs_no_skopeo(both: Clusters, tmp_path: Path) -> None:
+    body = "access: [{project: my-app-2, allow: [anonymous]}]\n"
+    ran = checked(both, body, PATH=str(tmp_path))
+    assert ran.code == 0, ran.text
+    assert checks(ran, "skopeo") == []
+
+
+def test_a_proxy_that_cannot_be_used_is_said(ends: Ends) -> None:
+    manifest = ends.manifest("images: [a]")
+    manifest.write_text(manifest.read_text().replace("127.0.0.1", "registry.invalid"))
+    ran = ends.run("check", manifest, HTTP_PROXY="socks5://127.0.0.1:9", http_proxy="socks5://127.0.0.1:9")
+    assert ran.code in (2, 3)
+    assert "SOCKS" in ran.text
+
+
+def test_run_says_all_failed_checks_of_both_ends_at_once(both: Clusters) -> None:
+    both.new.users.clear()
+    both.old.users.clear()
+    ran = both.run("run", both.manifest("images: [my-app]\n"), "--format", "json")
+    assert ran.code == 4, ran.text
+    assert {event["name"] for event in ran.events if event["verdict"] == "failed"} == {"source", "target"}
+
+
+def test_a_place_for_the_state_that_cannot_be_written_fails(both: Clusters) -> None:
+    (both.ends.folder / "file").write_text("")
+    ran = both.run("check", both.manifest("images: [my-app]\n"), "--format", "json", "--state", "file/x.db")
+    assert ran.code == 3, ran.text
+
+
 # --- the parts ----------------------------------------------------------------------------------------------------
 
 
@@ -368,8 +527,13 @@ def test_any_policy_is_read_without_falling(policy: dict[str, Any]) -> None:
     assert isinstance(requirements_for(policy, Repository("r.csc.fi", "a/b")), list)
 
 
-def test_a_policy_that_is_none_stops(tmp_path: Path) -> None:
-    (tmp_path / "policy.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    ["{", "{}", "[]", '{"default": []}', '{"default": [{"type": "x"}]}', '{"default": [{"type": "reject"}], "x": 1}',
+     '{"default": [{"type": "reject"}], "transports": {"docker": {"quay.io/x": []}}}'],
+)  # fmt: skip
+def test_a_policy_that_is_none_stops(tmp_path: Path, text: str) -> None:
+    (tmp_path / "policy.json").write_text(text)
     (found,) = check_trust([Repository("r", "a")], [tmp_path / "policy.json"])
     assert (found.verdict, found.stops) == (Verdict.FAILED, True)
 

@@ -231,7 +231,7 @@ def test_tokens_of_a_command_that_live_shorter_than_the_run_end_nothing(
     ends: Ends, source: LabClient, openshift: OpenShiftRegistry
 ) -> None:
     """A login program is asked again before the token that it gave has ended: no question is refused."""
-    batch = Batch(ends, source, openshift, images=12)
+    batch = Batch(ends, source, openshift, images=16)
     openshift.put_seconds = 0.8
     tokens = {f"sha256~short-{number}" for number in range(60)}
     openshift.users.update(dict.fromkeys(tokens, "ann"))

@@ -52,26 +52,26 @@ def check(
 
 
 def _checks(session: Session, state: Path) -> Iterator[Check]:
-    """All checks, as far as they can be asked."""
+    """All checks, as far as they can be asked; of registries that do not answer nothing more is asked."""
     session.requests()
-    stopped = False
     say("looking at this machine and both ends ...")
+    stopped, gone = False, set()
     for each in first_checks(session):
         stopped = stopped or each.stops
+        gone |= {each.subject} if each.name == "outside" and each.verdict is Verdict.FAILED else set()
         yield each
     if stopped:
         return
-    with ExitStack() as stack, questions() as executor:
-        memory = remembered(stack, state, session.manifest)
-        say("looking at every image ...")
-        try:
+    session.left_out = frozenset(gone)
+    try:
+        with ExitStack() as stack, questions() as executor:
+            memory = remembered(stack, state, session.manifest)
+            say("looking at every image ...")
             plan = planned(session, memory, executor)
-        except LoginError:
-            raise
-        except MigrateError as error:
-            yield failed("plan", "", f"the images cannot be looked at: {error.what}", error.advice, stops=True)
-            return
-        yield from plan_checks(session, plan, state, executor)
+            yield from plan_checks(session, plan, state, executor)
+    except MigrateError as error:
+        is_login = isinstance(error, LoginError)
+        yield failed("plan", "", f"it cannot be looked at any further: {error.what}", error.advice, login=is_login)
 
 
 def check_exit_code(found: Sequence[Check]) -> int:

@@ -110,7 +110,8 @@ def open_run(
         again = command_line(command, manifest, (*options, *own))
         version = program.version if program else ""
         with begun_run(session, state_path(manifest, state), command, again, version) as (opened, private):
-            session.check_ends()
+            if command != "run":  # which asks more, and says more
+                session.check_ends()
             yield Run(session, opened, private, options, own, program, command)
 
 

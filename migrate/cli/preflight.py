@@ -4,15 +4,17 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
+from migrate.cli.program import command_line
 from migrate.cli.session import ENDS, End, PrivateAccess, Session
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import LoginError, MigrateError
 from migrate.images import skopeo
-from migrate.images.failures import FailureClass
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.registry import RegistryError
 from migrate.manifest.model import WorkloadSource
@@ -26,37 +28,55 @@ from migrate.preflight.sources import check_pulls, running_pods
 from migrate.preflight.targets import check_mounts, check_sizes, judge_pods, judge_targets
 from migrate.proxies import proxy_of
 from migrate.quantities import count, format_duration, format_size
-from migrate.reference import Reference
 
 _SAMPLE_BYTES, _SAMPLE_SECONDS = 32 * 2**20, 2.0
 _WORTH_A_SAMPLE = 64 * 10**6
 _SKOPEO_SECONDS = 60.0
-_SKOPEO_CANNOT = {
-    FailureClass.TLS, FailureClass.NETWORK, FailureClass.LOCAL, FailureClass.TIMEOUT, FailureClass.INVALID
-}  # fmt: skip
-"""What of skopeo's failures is about the way to a registry, and not about one image."""
+_NO_TAG_YET = (FailureClass.NOT_FOUND, FailureClass.DENIED)
+"""What a target answers where nothing is yet: OpenShift's 401 for a project that is not there is said elsewhere."""
+_LOOK_AT_SKOPEO = "look at registries.conf, certs.d and the proxies of this machine; then run again"
 
 
 def first_checks(session: Session) -> Iterator[Check]:
     """What can be asked before anything is known of the images."""
-    yield _skopeo()
+    if session.manifest.images:
+        yield _skopeo()
     for end in ENDS:
         if end == "target" or session.source_repositories:
             registry = _reach(session, end)
             yield registry
-            if not registry.stops:
-                yield from _api(session, end)
-    hosts = {request.source.repository.registry for request in session.requests()}
-    for host in sorted(hosts - {session.source.host, session.target.host}):
-        yield _reach_outside(session, host)
+            if registry.stops:
+                continue
+        if end == "target" or session.source_repositories or _reads_the_source(session):
+            yield from _api(session, end)
+    entries: dict[str, list[int]] = {}
+    for request in session.requests():
+        entries.setdefault(request.source.repository.registry, []).append(request.index)
+    for host in sorted(set(entries) - {session.source.host, session.target.host}):
+        yield _reach_outside(session, host, entries[host])
 
 
-def _reach_outside(session: Session, host: str) -> Check:
+def _reads_the_source(session: Session) -> bool:
+    """Whether the source's API is asked for something else than images."""
+    file = session.manifest.file
+    live = any(isinstance(entry.from_, WorkloadSource) for entry in file.workloads or ())
+    return live or any(entry.carry_over for entry in file.access or ())
+
+
+def _reach_outside(session: Session, host: str, entries: Sequence[int]) -> Check:
+    """Whether a registry answers that is neither end; some let be pulled what they do not let be asked about."""
+    named = f"images[{entries[0]}]{', ...' if len(entries) > 1 else ''}"
     try:
-        session.registry(host).ping()
+        registry = session.registry(host)
+        registry.ping()
+    except LoginError as error:
+        return failed("outside", host, f"{named}: {error.what}", error.advice, login=True)
     except RegistryError as error:
-        if error.failure.kind is not FailureClass.LOGIN:  # some let be pulled what they do not let be asked about
-            return failed("outside", host, str(error.failure), error.failure.advice)
+        if error.failure.kind is not FailureClass.LOGIN:
+            return failed("outside", host, f"{named}: {error.failure}", error.failure.advice)
+        if registry.login.credential() is not None:
+            words = f"{named}: it does not take the login from {registry.login.name(host, '')}"
+            return failed("outside", host, words, f"podman login {host}", login=True)
     return ok("outside", host, "it answers")
 
 
@@ -88,29 +108,42 @@ def _reach(session: Session, end: End) -> Check:
 
 def _api(session: Session, end: End) -> Iterator[Check]:
     """Whether the end's OpenShift API answers, and to whom."""
-    name, needed = f"{end}-api", bool(session.manifest.file.access)
+    name, needed = f"{end}-api", bool(session.manifest.file.access) if end == "target" else _reads_the_source(session)
     try:
-        cluster = session.cluster(end) if end == "target" and needed else session.image_cluster(end)
+        cluster = session.cluster(end) if needed else session.image_cluster(end)
+        user = cluster.whoami() if cluster else ""
     except LoginError as error:
-        yield failed(name, "", error.what, error.advice, login=True)
+        yield failed(name, "", error.what, error.advice, login=True, stops=True)
         return
-    if cluster is None:
-        if session.registry_of(end).is_openshift:
-            words = f"the {end}'s OpenShift API is not named: image streams, quotas and rights cannot be looked at"
-            yield warning(name, "", words, f"say `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
-        return
-    try:
-        user = cluster.whoami()
     except ClusterError as error:
-        is_login = error.problem is Problem.LOGIN
-        words = f"it does not take the login ({cluster.origin}): {error.words}" if is_login else error.words
-        if is_login or (needed and end == "target"):
-            way_out = _log_in(cluster) if is_login else advice(error.problem, "")
-            yield failed(name, cluster.server, words, way_out, login=is_login)
-        else:
-            yield warning(name, cluster.server, f"{words}; the registry is asked instead", advice(error.problem, ""))
+        assert cluster
+        yield _api_trouble(name, cluster, error, needed=needed)
         return
-    yield ok(name, cluster.server, f"it answers {user or 'this login'}")
+    if cluster:
+        yield ok(name, cluster.server, f"it answers {user or 'this login'}")
+    elif needed:
+        words = f"the {end}'s OpenShift API is needed (`access`, `workloads`), and none is named"
+        yield failed(name, "", words, f"say `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
+    elif session.registry_of(end).is_openshift:
+        words = f"the {end}'s OpenShift API is not named: image streams, quotas and rights cannot be looked at"
+        yield warning(name, "", words, f"say `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
+
+
+def _api_trouble(name: str, cluster: Cluster, error: ClusterError, *, needed: bool) -> Check:
+    """What an API means that does not say who we are."""
+    if error.problem is Problem.LOGIN:
+        words = f"it does not take the login ({cluster.origin}): {error.words}"
+        return failed(name, cluster.server, words, _log_in(cluster), login=True, stops=True)
+    if error.problem is Problem.FORBIDDEN:
+        return ok(name, cluster.server, "it answers, and does not tell this login who it is")
+    way_out = advice(error.problem, "") if error.problem in _WITHOUT_PROJECT else ""
+    if needed:
+        return failed(name, cluster.server, error.words, way_out)
+    return warning(name, cluster.server, f"{error.words}; only the registry can be asked", way_out)
+
+
+_WITHOUT_PROJECT = (Problem.UNREACHABLE, Problem.UNSUPPORTED, Problem.INVALID)
+"""Whose advice names no project."""
 
 
 def _log_in(cluster: Cluster) -> str:
@@ -132,17 +165,14 @@ def plan_checks(session: Session, plan: Plan, state: Path, executor: Executor) -
     yield from check_disk(state, plan)
     yield from check_pulls(plan, session.registry, executor)
     yield from _target_checks(session, plan, executor)
-    yield from _plan_check(plan)
+    yield from _plan_check(session, plan)
     yield _time(guess)
 
 
 def _target_checks(session: Session, plan: Plan, executor: Executor) -> Iterator[Check]:
     scope = session.scope(None)
     known = known_limits(session.manifest.file)
-    cluster = _answering(session)
-    user = ""
-    if cluster:
-        user = cluster.whoami()
+    cluster, user = _answering(session)
     target = Target(session.target, cluster, user, lambda name: _new_project(session, name), known.image_streams or 0)
     granted = {entry.project for entry in session.manifest.file.access or ()}
     chosen = {name for name in granted if not session.project or name == session.project}
@@ -167,15 +197,16 @@ def _pods(session: Session) -> dict[str, int]:
     return pods
 
 
-def _answering(session: Session) -> Cluster | None:
-    """The target's API, where it answers."""
+def _answering(session: Session) -> tuple[Cluster | None, str]:
+    """The target's API, where it answers, and who we are there (empty where it does not tell)."""
+    needed = bool(session.manifest.file.access)
     try:
-        cluster = session.image_cluster("target")
-        if cluster:
-            cluster.whoami()
-    except (ClusterError, LoginError):
-        return None
-    return cluster
+        cluster = session.cluster("target") if needed else session.image_cluster("target")
+        return cluster, cluster.whoami() if cluster else ""
+    except LoginError:
+        return None, ""
+    except ClusterError as error:
+        return (cluster if error.problem is Problem.FORBIDDEN else None), ""
 
 
 def _new_project(session: Session, name: str) -> str:
@@ -203,26 +234,31 @@ def _lives(session: Session, end: End, seconds: float) -> Iterator[Check]:
 
 
 def _skopeo_reads(session: Session, plan: Plan) -> Iterator[Check]:
-    """Whether skopeo itself gets to both ends: its proxies, certificates and registries.conf are its own."""
-    first = next((copy for copy in plan.moving), None)
-    if first is None:
+    """Whether skopeo itself gets to every registry: its proxies, certificates and registries.conf are its own."""
+    images = {copy.source.repository.registry: copy.source for copy in reversed(plan.moving)}
+    target = next((copy.target for copy in plan.moving), None)
+    if target is None:
         return
     program = skopeo.probe()
-    ends = {first.source.repository.registry: first.source, first.target.repository.registry: first.target}
     with tempfile.TemporaryDirectory(prefix="rahti-migrate-") as folder:
         access = PrivateAccess(session, Path(folder))
         environment = skopeo.child_environment(os.environ, Path(folder))
-        watch = skopeo.Watch(timeout=_SKOPEO_SECONDS)
-        for host, image in ends.items():
-            named = Reference(image.repository, digest=image.digest) if image.digest else image
+        watch = skopeo.Watch(timeout=_SKOPEO_SECONDS, stop=session.stop.now)
+        for host, image in {target.repository.registry: target, **images}.items():
+            named = replace(image, tag="") if image.digest else image
             argv = skopeo.inspect_arguments(program, named, access(image.repository), _SKOPEO_SECONDS)
             failure = skopeo.run(program, argv, environment, watch)
-            if failure and failure.kind in _SKOPEO_CANNOT:
-                words = f"skopeo does not get there, although this program does: {failure.words}"
-                way_out = "look at registries.conf, certs.d and the proxies of this machine; then run again"
-                yield failed("skopeo-reach", host, words, way_out, stops=True)
-            else:
+            bearable = _NO_TAG_YET if image is target else (FailureClass.NOT_FOUND,)
+            if failure is None or failure.kind in bearable:
                 yield ok("skopeo-reach", host, "skopeo gets there, too")
+            elif failure.retry and failure.kind is not FailureClass.UNKNOWN:
+                yield warning("skopeo-reach", host, f"skopeo: {failure}", failure.advice)
+            else:
+                words = f"skopeo does not get there, although this program does: {failure.words}"
+                check = failed("skopeo-reach", host, words, _LOOK_AT_SKOPEO, stops=image is target)
+                named_here = (copy.source.repository for copy in plan.moving)
+                sources = {str(repository) for repository in named_here if repository.registry == host}
+                yield replace(check, blocked=dict.fromkeys(sources, failure))
 
 
 def _measured_rate(session: Session, plan: Plan) -> float:
@@ -247,14 +283,14 @@ def _rate(session: Session, copy: Copy, digest: str) -> float:
     return came / max(time.monotonic() - started, 0.001)
 
 
-def _plan_check(plan: Plan) -> Iterator[Check]:
+def _plan_check(session: Session, plan: Plan) -> Iterator[Check]:
     """What the plan says, besides what has a check of its own."""
     moved = plan.count(Action.COPY) + plan.count(Action.LINK)
     words = f"{count(moved, 'tag')} to bring, {plan.count(Action.SKIP):,} there already"
     conflicts, refused = plan.count(Action.CONFLICT), plan.count(Action.REFUSED)
     if conflicts or refused:
         words = f"{words}, {conflicts:,} in conflict, {refused:,} refused"
-        yield failed("plan", "", words, "see which and why: rahti-migrate plan")
+        yield failed("plan", "", words, f"see which and why: {command_line('plan', session.manifest.path)}")
     elif plan.copies:
         yield ok("plan", "", words)
 
@@ -267,6 +303,6 @@ def _time(guess: Estimate) -> Check:
     return ok("time", "", f"{words} (at {format_size(guess.rate)}/s, {measured})")
 
 
-def blocked_by(checks: Iterable[Check]) -> dict[str, str]:
+def blocked_by(checks: Iterable[Check]) -> dict[str, Failure]:
     """Source or target repository -> why nothing can be brought from or to there."""
     return {path: why for check in checks for path, why in check.blocked.items()}

@@ -1,11 +1,11 @@
 """`rahti-migrate run`: check, plan, copy, verify and the final step in one go."""
 
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from pathlib import Path
 
 from migrate.cli.access import AccessRun, open_ends
 from migrate.cli.check import check_exit_code
-from migrate.cli.copy import Run, copy_images, next_step, open_run, say_outcome, what_came
+from migrate.cli.copy import copy_images, next_step, open_run, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
 from migrate.cli.options import (
     FormatOption,
@@ -25,9 +25,9 @@ from migrate.cli.options import (
 from migrate.cli.outcome import outcome_document
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
 from migrate.cli.program import jobs_given, wait_given
-from migrate.cli.session import state_path
+from migrate.cli.session import ENDS, state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
-from migrate.errors import CheckError, LoginError
+from migrate.errors import CheckError, LoginError, MigrateError
 from migrate.images.plan import Plan
 from migrate.images.planner import hold_back
 from migrate.preflight.checks import Check, Verdict
@@ -56,10 +56,14 @@ def run(
     with open_run(manifest, state, project, "run", own, login_wait(wait_login)) as opened:
         say_what_is_missing(opened.session)
         ends = open_ends(opened.session) if opened.session.manifest.file.access else None
-        checks: list[Check] = []
+        checks = _said(first_checks(opened.session), as_json=as_json)
+        _stop_at_once(checks)
 
         def checked(plan: Plan, executor: Executor) -> Plan:
-            checks.extend(_checks(opened, state_path(manifest, state), plan, executor, as_json=as_json))
+            more = _said(plan_checks(opened.session, plan, state_path(manifest, state), executor), as_json=as_json)
+            checks.extend(more)
+            say(checks_summary(checks))
+            _stop_at_once(more)
             return hold_back(plan, blocked_by(checks))
 
         outcome = copy_images(opened, jobs, as_json=as_json, checked=checked)
@@ -86,20 +90,32 @@ def run(
     return code
 
 
-def _checks(opened: Run, state: Path, plan: Plan, executor: Executor, *, as_json: bool) -> list[Check]:
-    """Look whether all is ready, and say what is not.
+def _said(checks: Iterable[Check], *, as_json: bool) -> list[Check]:
+    """Say what is not ready, as it comes."""
+    found = []
+    for each in checks:
+        found.append(each)
+        if as_json:
+            json_line({"event": "check", **check_document(each)})
+        for line in check_lines([each]) if each.verdict is not Verdict.OK else ():
+            say(line)
+    return found
+
+
+def _stop_at_once(checks: Iterable[Check]) -> None:
+    """End the run where nothing at all can be done before something is mended.
 
     Raises:
-        MigrateError: nothing at all can be done before something is mended.
+        LoginError: a login is not taken.
+        MigrateError: a registry does not answer.
+        CheckError: something else.
     """
-    found = [*first_checks(opened.session), *plan_checks(opened.session, plan, state, executor)]
-    if as_json:
-        for each in found:
-            json_line({"event": "check", **check_document(each)})
-    for line in (checks_summary(found), *check_lines([each for each in found if each.verdict is not Verdict.OK])):
-        say(line)
-    stopping = next((each for each in found if each.stops), None)
-    if stopping:
-        words = f"{stopping.name}{stopping.subject and f' ({stopping.subject})'}: {stopping.words}"
-        raise LoginError(words, stopping.advice) if stopping.login else CheckError(words, stopping.advice)
-    return found
+    stopping = [each for each in checks if each.stops]
+    if not stopping:
+        return
+    logins = [each for each in stopping if each.login]
+    first = (logins or stopping)[0]
+    words = f"nothing was attempted: see {', '.join(each.name for each in stopping)} above"
+    if logins:
+        raise LoginError(words, first.advice)
+    raise MigrateError(words, first.advice) if first.name in ENDS else CheckError(words, first.advice)

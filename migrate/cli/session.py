@@ -32,6 +32,7 @@ from migrate.state import State
 End = Literal["source", "target"]
 ENDS: tuple[End, ...] = get_args(End)
 QUESTIONS_AT_A_TIME = 16
+_TIMEOUT, _HASTY_TIMEOUT = 60.0, 15.0
 _UPSTREAM_PATIENCE = 30.0
 """Seconds for registries that the manifest does not name (the tags of others go on), and for all of who is hasty."""
 
@@ -41,7 +42,7 @@ class Session:
     """A manifest and the registries it names, opened when first asked for.
 
     `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for; who is `hasty`
-    waits for no outage;
+    waits for no outage; entries of source registries that are `left_out` are not looked at;
     `planned_streams` are the source's image streams as the plan saw them.
     """
 
@@ -50,7 +51,9 @@ class Session:
     stop: Stop = field(default_factory=Stop)
     wait_login: float = 0.0
     hasty: bool = False
+    left_out: frozenset[str] = frozenset()
     planned_streams: StreamCatalog | None = None
+    _limits: dict[str, int] | None = None
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
     _clusters: dict[str, Cluster | None] = field(default_factory=dict)
@@ -75,7 +78,8 @@ class Session:
             return self._registries[host]
 
     def _opened(self, host: str) -> Registry:
-        return Registry(self.connection(host), self._login(host), self._pace(host), patience=self._login_patience)
+        timeout = _HASTY_TIMEOUT if self.hasty else _TIMEOUT
+        return Registry(self.connection(host), self._login(host), self._pace(host), timeout, self._login_patience)
 
     @property
     def _login_patience(self) -> LoginPatience:
@@ -147,7 +151,7 @@ class Session:
             if end not in self._clusters:
                 side: Side = getattr(self.manifest.file, end)
                 access = api_of(side.api, side.login, self.manifest.path.parent)
-                self._clusters[end] = Cluster(access, self._login_patience) if access else None
+                self._clusters[end] = Cluster(access, self._login_patience, hasty=self.hasty) if access else None
             return self._clusters[end]
 
     def _login(self, host: str) -> Login:
@@ -160,7 +164,7 @@ class Session:
         Raises:
             UsageError: the manifest has no entry of that project.
         """
-        images = self.manifest.images
+        images = tuple(r for r in self.manifest.images if r.source.repository.registry not in self.left_out)
         if not self.project:
             return images
         chosen = tuple(r for r in images if self.project in _projects(r))
@@ -226,6 +230,11 @@ class Session:
 
     def size_limits(self) -> dict[str, int]:
         """Bytes that an image may have, by target project: what its API tells, else what is known of the target."""
+        if self._limits is None:
+            self._limits = self._read_limits()
+        return self._limits
+
+    def _read_limits(self) -> dict[str, int]:
         projects = {_target_project(request) for request in self.requests()}
         known = known_limits(self.manifest.file).image_size
         limits = dict.fromkeys(projects, known) if known else {}

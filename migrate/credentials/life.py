@@ -7,6 +7,7 @@ from math import inf
 
 ENDLESS = inf
 _HASHED = "sha256~"
+_YEAR_9999 = 253_370_764_800.0
 
 
 def jwt_end(token: str) -> float | None:
@@ -22,9 +23,14 @@ def jwt_end(token: str) -> float | None:
         header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
         if not isinstance(header, dict) or "alg" not in header or not isinstance(claims, dict):
             return None
-        return float(claims["exp"]) if "exp" in claims else ENDLESS
+        return believable(float(claims["exp"])) if "exp" in claims else ENDLESS
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def believable(instant: float) -> float | None:
+    """Seconds since 1970, where they are a time that a calendar has; else None."""
+    return instant if 0 <= instant < _YEAR_9999 else None
 
 
 def oauth_token_name(token: str) -> str:

@@ -39,6 +39,9 @@ def http_client(host: str, patience: float, ca_file: Path | None, *, insecure: b
     except (httpx.InvalidURL, ValueError):  # its own message would show the password in the proxy's address
         words = "a proxy's address in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is none"
         raise UsageError(words, "write http://host:port; percent-encode what is special in its password") from None
+    except ImportError:
+        words = "a SOCKS proxy in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not supported"
+        raise UsageError(words, "name an HTTP proxy, or the host in NO_PROXY") from None
     backend = _Backend(patience)
     for transport in (client._transport, *client._mounts.values()):  # httpx has no public way to say this (0.28)
         if isinstance(transport, httpx.HTTPTransport):

@@ -367,7 +367,7 @@ def mend(copy: Copy, damage: str) -> Copy:
     return copy
 
 
-def hold_back(plan: Plan, blocked: Mapping[str, str]) -> Plan:
+def hold_back(plan: Plan, blocked: Mapping[str, Failure]) -> Plan:
     """A plan without what is known to fail. Pure.
 
     Args:
@@ -379,7 +379,7 @@ def hold_back(plan: Plan, blocked: Mapping[str, str]) -> Plan:
 
     def kept(copy: Copy) -> Copy:
         why = blocked.get(copy.target.repository.path) or blocked.get(str(copy.source.repository))
-        return copy.refused(Failure(FailureClass.DENIED, why)) if why and (copy.moves or copy.unseen) else copy
+        return copy.refused(why) if why and (copy.moves or copy.unseen) else copy
 
     return replace(plan, copies=tuple(kept(copy) for copy in plan.copies))
 

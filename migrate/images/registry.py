@@ -5,6 +5,7 @@ A list of verbs of the OCI distribution specification 1.1; decides nothing.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
@@ -259,7 +260,9 @@ class Registry:
                 self._transport.fail(what, answer)
             return answer
 
-        self._take_back(self._transport.repeated(question), path, what, repository)
+        answer = self._transport.repeated(question)
+        with suppress(RegistryError):  # it may push; an open upload is the registry's to clean up
+            self._take_back(answer, path, what, repository)
 
     def _take_back(self, answer: httpx.Response, path: str, what: str, repository: str) -> None:
         location = _upload(answer, self._transport.base, path)

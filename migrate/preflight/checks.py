@@ -1,7 +1,10 @@
 """What one check found."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from migrate.images.failures import Failure
 
 
 class Verdict(StrEnum):
@@ -34,7 +37,7 @@ class Check:
     words: str
     advice: str = ""
     login: bool = False
-    blocked: dict[str, str] = field(default_factory=dict)
+    blocked: Mapping[str, Failure] = field(default_factory=dict)
     stops: bool = False
 
 
@@ -50,4 +53,4 @@ def warning(name: str, subject: str, words: str, advice: str = "") -> Check:
 
 def failed(name: str, subject: str, words: str, advice: str = "", *, login: bool = False, stops: bool = False) -> Check:
     """It will not work."""
-    return Check(name, subject, Verdict.FAILED, words, advice, login, stops=stops or login)
+    return Check(name, subject, Verdict.FAILED, words, advice, login, stops=stops)

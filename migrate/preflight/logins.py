@@ -6,7 +6,7 @@ from typing import Any
 
 from migrate.cluster import Cluster, ClusterError
 from migrate.credentials import Login
-from migrate.credentials.life import ENDLESS, jwt_end, oauth_token_name
+from migrate.credentials.life import ENDLESS, believable, jwt_end, oauth_token_name
 from migrate.kinds import OWN_TOKEN
 from migrate.preflight.checks import Check, ok, warning
 from migrate.quantities import format_duration
@@ -33,7 +33,7 @@ def check_life(
     credential = login.credential(scope)
     if credential is None:
         return ok(name, subject, "without a login")
-    asked = cluster.seen_by(login) if cluster else None
+    asked = cluster.seen_by(Login(login.origin, lambda: credential)) if cluster else None
     try:
         user = _user(asked) or (credential.username if credential.username != "unused" else "")
         who = f"{user or 'it is taken'} ({login.origin})"
@@ -89,6 +89,6 @@ def _end_of(document: dict[str, Any]) -> float | None:
     if not isinstance(seconds, int):
         return None
     try:
-        return datetime.fromisoformat(made).timestamp() + seconds if seconds else ENDLESS
-    except ValueError:
+        return believable(datetime.fromisoformat(made).timestamp() + seconds) if seconds else ENDLESS
+    except (ValueError, OverflowError):
         return None

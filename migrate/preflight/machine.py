@@ -1,6 +1,7 @@
 """This machine: skopeo and its trust policy, room on the disk, the clock."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Plan
 from migrate.images.skopeo import POLICIES, Skopeo
 from migrate.preflight.checks import Check, failed, ok, warning
-from migrate.preflight.trust import accepts_anything, requirements_for
+from migrate.preflight.trust import accepts_anything, problem_of, requirements_for
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Repository
 
@@ -48,10 +50,10 @@ def check_trust(sources: Iterable[Repository], files: Iterable[Path] = POLICIES)
     if path is None:
         yield ok("trust-policy", "", "this machine has none: skopeo is told to take every image")
         return
-    policy = _policy(path)
-    if policy is None:
-        words = f"{path} cannot be read as JSON: skopeo will copy nothing"
-        yield failed("trust-policy", "", words, "mend it, or take it away", stops=True)
+    policy, problem = _policy(path)
+    if problem:
+        words = f"{path} cannot be used, and skopeo will copy nothing: {problem}"
+        yield failed("trust-policy", "", words, "mend it (man containers-policy.json), or take it away", stops=True)
         return
     demands: dict[str, set[str]] = {}
     for repository in sources:
@@ -62,22 +64,26 @@ def check_trust(sources: Iterable[Repository], files: Iterable[Path] = POLICIES)
         named = ", ".join(sorted(repositories)[:3])
         words = f"{path} demands {demand} of {count(len(repositories), 'repository')} ({named})"
         if "reject" in demand:
-            check = failed(
-                "trust-policy", "", f"{words}: skopeo will not copy them", "let them in there (docker scope)"
-            )
-            yield replace(check, blocked=dict.fromkeys(repositories, f"{path} rejects its source"))
+            why = Failure(FailureClass.LOCAL, f"{path} rejects its source")
+            words = f"{words}: skopeo will not copy them"
+            check = failed("trust-policy", "", words, "let them in there (scope docker)")
+            yield replace(check, blocked=dict.fromkeys(repositories, why))
         else:
             yield warning("trust-policy", "", f"{words}: images without such a signature will not be copied")
     if not demands:
         yield ok("trust-policy", "", f"{path} lets all sources be copied")
 
 
-def _policy(path: Path) -> Mapping[str, Any] | None:
+def _policy(path: Path) -> tuple[Mapping[str, Any], str]:
+    """A policy; and why it is none."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    except OSError as error:
+        return {}, f"it cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        return {}, "it is no JSON"
+    problem = problem_of(found)
+    return ({} if problem else found), problem
 
 
 def check_disk(state: Path, plan: Plan) -> Iterator[Check]:
@@ -88,6 +94,9 @@ def check_disk(state: Path, plan: Plan) -> Iterator[Check]:
     }
     purposes = dict(zip(needed, ("the state", "temporary files"), strict=False))
     for folder, size in needed.items():
+        if not os.access(folder, os.W_OK | os.X_OK) or (folder / state.parent.name).is_file():
+            yield failed("disk", "", f"{folder}, for {purposes[folder]}, cannot be written to", "say --state elsewhere")
+            continue
         free = shutil.disk_usage(folder).free
         words = f"{format_size(free)} free in {folder} for {purposes[folder]}"
         if free < size // 10:

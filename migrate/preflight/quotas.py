@@ -37,14 +37,20 @@ class Quota:
 
 
 def tightest(documents: Iterable[Mapping[str, Any]], counted: Iterable[str]) -> Quota | None:
-    """The quota that leaves least room for something; None where none counts it.
+    """The project's own quota that leaves least room for something; None where none counts it.
 
     Args:
         documents: quotas of one project, of both kinds.
         counted: the names under which it is counted.
     """
     found = [quota for document in documents for quota in _quotas(document, tuple(counted))]
-    return min(found, key=lambda quota: quota.free, default=None)
+    return min((quota for quota in found if not quota.shared), key=lambda quota: quota.free, default=None)
+
+
+def shared_quotas(documents: Iterable[Mapping[str, Any]], counted: Iterable[str]) -> list[Quota]:
+    """Those quotas that count something for several projects together, each once."""
+    found = [quota for document in documents for quota in _quotas(document, tuple(counted)) if quota.shared]
+    return list({quota.name: quota for quota in sorted(found, key=lambda quota: -quota.free)}.values())
 
 
 def _quotas(document: Mapping[str, Any], counted: tuple[str, ...]) -> Iterator[Quota]:

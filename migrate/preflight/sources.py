@@ -6,7 +6,7 @@ from functools import partial
 
 from migrate.cluster import Cluster, ClusterError
 from migrate.errors import LoginError
-from migrate.images.failures import Failure, FailureClass
+from migrate.images.failures import MEANINGS, Failure, FailureClass
 from migrate.images.plan import Copy, Plan
 from migrate.images.registry import Registry, RegistryError
 from migrate.images.streams import mapping
@@ -23,7 +23,7 @@ def check_pulls(plan: Plan, registry: Callable[[str], Registry], executor: Execu
     asked = {key: next((copy for copy in copies if copy.moves or copy.unseen), None) for key, copies in groups.items()}
     refusals = executor.map(partial(_refusal, registry), asked.values())
     for (host, project), refusal in zip(groups, refusals, strict=True):
-        yield _judge_pull(f"{host}/{project}", groups[host, project], refusal)
+        yield _judge_pull(f"{host}/{project}", groups[host, project], refusal, registry(host))
 
 
 def _refusal(registry: Callable[[str], Registry], copy: Copy | None) -> Failure | None:
@@ -40,7 +40,7 @@ def _refusal(registry: Callable[[str], Registry], copy: Copy | None) -> Failure 
     return None if found else Failure(FailureClass.NOT_FOUND, "")
 
 
-def _judge_pull(subject: str, copies: Sequence[Copy], refusal: Failure | None) -> Check:
+def _judge_pull(subject: str, copies: Sequence[Copy], refusal: Failure | None, registry: Registry) -> Check:
     bad = [copy for copy in copies if copy.failure in _UNREADABLE and not copy.unseen]
     words = f"{count(len(copies) - len(bad), 'tag')} can be pulled"
     if refusal:
@@ -49,8 +49,8 @@ def _judge_pull(subject: str, copies: Sequence[Copy], refusal: Failure | None) -
         return ok("pull", subject, words)
     denied = any(copy.failure in (FailureClass.DENIED, FailureClass.LOGIN) for copy in bad)
     project = copies[0].source.repository.project
-    advice = "correct the manifest, or see why: rahti-migrate plan"
-    if denied:
+    advice = (bad[0].failure and MEANINGS[bad[0].failure].advice) or ""
+    if denied and registry.is_openshift:
         advice = f"ask an admin of it: oc policy add-role-to-user system:image-puller <your user name> -n {project}"
     return failed("pull", subject, f"{words}, {len(bad):,} cannot: {bad[0].source.short}: {bad[0].reason}", advice)
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from migrate.cluster import Problem
-from migrate.images.failures import FailureClass
+from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Plan
 from migrate.preflight.checks import Check, failed, ok, warning
 from migrate.preflight.projects import Found, Landing, Target
-from migrate.preflight.quotas import IMAGE_STREAMS, PODS, Quota, most_images, tightest
+from migrate.preflight.quotas import IMAGE_STREAMS, PODS, Quota, most_images, shared_quotas, tightest
 from migrate.quantities import count, format_size
 
 _NAMED = 3
@@ -18,7 +18,10 @@ def judge_targets(target: Target, found: Sequence[tuple[Landing, Found]]) -> Ite
     """What was found of all target projects, as checks. Pure."""
     for landing, seen in found:
         yield _judge_project(target, landing, seen)
-    there = [(landing, seen) for landing, seen in found if seen.streams is not None]
+        if seen.untold and seen.phase:
+            what = f"{', '.join(seen.untold)} cannot be read ({next(iter(seen.untold.values()))})"
+            yield warning("limits", landing.project, f"{what}: whether all has room is not known")
+    there = [(landing, seen) for landing, seen in found if seen.streams is not None and landing.images]
     if there:
         yield from _judge_streams(target, there)
         yield from (check for landing, seen in there for check in _judge_images(landing, seen))
@@ -32,16 +35,18 @@ def _judge_project(target: Target, landing: Landing, found: Found) -> Check:
         return _blocked(landing, "there is no such project", f"make it: {target.new_project(project)}")
     if len(found.denied) == len(landing.images) and (found.denied or found.problem is Problem.FORBIDDEN):
         return _shut(target, landing, found, who)
-    let_in = f"an admin of it can allow it: {_let_in(target, project)}"
+    let_in = f"an admin of it can allow it: {_let_in(target, landing)}"
     if found.denied:
         names = ", ".join(sorted(found.denied)[:_NAMED])
         words = f"{who} may push, but not to {count(len(found.denied), 'repository')}: {names}"
-        blocked = {path: str(failure) for path, failure in found.denied.items()}
-        return replace(failed("target-project", project, words, let_in), blocked=blocked)
+        return replace(failed("target-project", project, words, let_in), blocked=found.denied)
     if not found.may_grant:
-        words = f"{who} may not say who may pull from it (`access`)"
-        return failed("target-project", project, words, let_in.replace(" edit ", " admin "))
-    known = "it is there" if found.streams is not None else ""
+        return failed("target-project", project, f"{who} may not say who may pull from it (`access`)", let_in)
+    if found.unsure:
+        path, failure = next(iter(found.unsure.items()))
+        words = f"whether {who} may push could not be asked of {count(len(found.unsure), 'repository')}, such as {path}"
+        return warning("target-project", project, f"{words}: {failure}", failure.advice)
+    known = "it is there" if found.phase else ""
     may = f"{who} may push to it" if landing.images else "nothing is to be pushed to it"
     return ok("target-project", project, " and ".join(filter(None, [known, may])))
 
@@ -54,54 +59,60 @@ def _shut(target: Target, landing: Landing, found: Found, who: str) -> Check:
         return _blocked(landing, f"nothing can be pushed: {failure}", failure.advice)
     if failure and not target.registry.is_openshift:
         return _blocked(landing, f"{who} may not push here: {failure}", "ask whoever runs the registry")
-    right = _let_in(target, project)
-    if found.streams is not None:
+    right = _let_in(target, landing)
+    if found.phase:
         return _blocked(landing, f"it is there, and {who} may not push to it", f"an admin of it can allow it: {right}")
     words = f"there is no such project, or {who} has no right in it"
     advice = f"if it is missing: {target.new_project(project)}; else an admin of it can let you in: {right}"
     return _blocked(landing, words, advice)
 
 
-def _let_in(target: Target, project: str) -> str:
-    return f"oc policy add-role-to-user edit {target.user or '<user>'} -n {project}"
+def _let_in(target: Target, landing: Landing) -> str:
+    role = "admin" if landing.granted else "edit"
+    return f"oc policy add-role-to-user {role} {target.user or '<user>'} -n {landing.project}"
 
 
 def _blocked(landing: Landing, words: str, advice: str) -> Check:
     check = failed("target-project", landing.project, words, advice)
-    return replace(check, blocked=dict.fromkeys(landing.images, f"target project {landing.project}: {words}"))
+    why = Failure(FailureClass.DENIED, f"target project {landing.project}: {words}")
+    return replace(check, blocked=dict.fromkeys(landing.images, why))
 
 
 def _judge_streams(target: Target, found: Sequence[tuple[Landing, Found]]) -> Iterator[Check]:
     """Whether the image streams are there, or can be made, and fit into what is allowed."""
     shared: dict[str, tuple[Quota, list[str]]] = {}
     total = 0
-    untold = False
+    told = True
     for landing, seen in found:
         new = [path for path in landing.images if path not in (seen.streams or {})]
         total += len(seen.streams or {}) + len(new)
-        quota = tightest(seen.quotas, IMAGE_STREAMS)
+        own, others = tightest(seen.quotas, IMAGE_STREAMS), shared_quotas(seen.quotas, IMAGE_STREAMS)
+        told = told and bool(own or others)
+        for quota in others:
+            shared.setdefault(quota.name, (quota, []))[1].extend(new)
         words = f"{len(landing.images) - len(new):,} there, {len(new):,} to be made"
         if new and not seen.may_make:
-            words = (
-                f"{count(len(new), 'image stream')} would have to be made, and {target.user or 'this login'} may not"
-            )
-            named = " ".join(path.partition("/")[2] for path in new[:_NAMED])
-            advice = f"ask an admin of {landing.project}: oc create imagestream {named.split()[0]} -n {landing.project}"
-            check = failed("image-streams", landing.project, f"{words}: {', '.join(new[:_NAMED])}", advice)
-            yield replace(check, blocked=dict.fromkeys(new, f"the image stream is not there, and {words}"))
-        elif quota and quota.shared:
-            shared.setdefault(quota.name, (quota, []))[1].extend(new)
-            yield ok("image-streams", landing.project, words)
-        elif quota:
-            yield _judge_quota(landing.project, quota, new, words)
+            yield _unmakable(target, landing, new)
+        elif own:
+            yield _judge_quota(landing.project, own, new, words)
         else:
-            untold = True
             yield ok("image-streams", landing.project, words)
     for quota, new in shared.values():
         yield _judge_quota(f"quota {quota.name}", quota, new, f"{len(new):,} to be made")
-    if untold and target.streams_known and total > target.streams_known:
+    if not told and target.streams_known and total > target.streams_known:
         words = f"{total:,} in all target projects together, and {target.streams_known} are known to be allowed"
         yield warning("image-streams", "", words, "ask for more (servicedesk@csc.fi), or take some out of the manifest")
+
+
+def _unmakable(target: Target, landing: Landing, new: Sequence[str]) -> Check:
+    words = f"{count(len(new), 'image stream')} would have to be made, and {target.user or 'this login'} may not"
+    makes = [f"oc create imagestream {path.partition('/')[2]} -n {landing.project}" for path in new[:_NAMED]]
+    more = f" (and so on for {len(new) - _NAMED:,} more)" if len(new) > _NAMED else ""
+    advice = f"ask an admin of {landing.project}: {'; '.join(makes)}{more}"
+    why = Failure(
+        FailureClass.DENIED, f"the image stream is not there, and {target.user or 'this login'} may not make it"
+    )
+    return replace(failed("image-streams", landing.project, words, advice), blocked=dict.fromkeys(new, why))
 
 
 def _judge_quota(subject: str, quota: Quota, new: Sequence[str], words: str) -> Check:
@@ -109,13 +120,12 @@ def _judge_quota(subject: str, quota: Quota, new: Sequence[str], words: str) -> 
     if len(new) <= quota.free:
         return ok("image-streams", subject, used)
     left = list(new)[quota.free :]
-    words = f"{used} (quota {quota.name}): no room for {count(len(left), 'image stream')}: {', '.join(left[:_NAMED])}"
     more = ", ..." if len(left) > _NAMED else ""
-    check = failed(
-        "image-streams", subject, f"{words}{more}", "ask for a larger quota, or take some out of the manifest"
-    )
-    why = f"the quota {quota.name} allows {count(quota.hard, 'image stream')}, and this one would be too many"
-    return replace(check, blocked=dict.fromkeys(left, why))
+    named = f"no room for {count(len(left), 'image stream')}: {', '.join(left[:_NAMED])}{more}"
+    advice = "ask for a larger quota, or take some out of the manifest"
+    check = failed("image-streams", subject, f"{used} (quota {quota.name}): {named}", advice)
+    words = f"the quota {quota.name} allows {count(quota.hard, 'image stream')}, and this one would be too many"
+    return replace(check, blocked=dict.fromkeys(left, Failure(FailureClass.TOO_LARGE, words)))
 
 
 def _judge_images(landing: Landing, found: Found) -> Iterator[Check]:
@@ -130,7 +140,7 @@ def _judge_images(landing: Landing, found: Found) -> Iterator[Check]:
     for path, size in over.items():
         words = f"{path} would have {size:,} images, and {most:,} are allowed (LimitRange, openshift.io/images)"
         check = failed("image-streams", landing.project, words, "choose fewer of its tags (`tags: {newest: ...}`)")
-        yield replace(check, blocked={path: words})
+        yield replace(check, blocked={path: Failure(FailureClass.TOO_LARGE, words)})
 
 
 def judge_pods(found: Sequence[tuple[Landing, Found]], pods: Mapping[str, int], known: int) -> Iterator[Check]:
@@ -146,7 +156,8 @@ def judge_pods(found: Sequence[tuple[Landing, Found]], pods: Mapping[str, int], 
         coming = pods.get(landing.project)
         if coming is None:
             continue
-        quota = tightest(seen.quotas, PODS)
+        quotas = [tightest(seen.quotas, PODS), *shared_quotas(seen.quotas, PODS)]
+        quota = min((each for each in quotas if each), key=lambda each: each.free, default=None)
         if quota is None:
             untold += coming
             continue

@@ -3,9 +3,37 @@
 from collections.abc import Mapping
 from typing import Any
 
+from migrate.quantities import quoted
 from migrate.reference import Repository
 
 _ANYTHING = "insecureAcceptAnything"
+_TYPES = {_ANYTHING, "reject", "signedBy", "signedBaseLayer", "sigstoreSigned"}
+_TRANSPORTS = "transports"
+
+
+def problem_of(policy: object) -> str:
+    """Why skopeo would refuse the whole file, in words; empty where it would not, as far as this is looked at."""
+    if not isinstance(policy, Mapping):
+        return "it is no JSON object"
+    if unknown := sorted(set(policy) - {"default", _TRANSPORTS}):
+        return f"it has the unknown key {quoted(str(unknown[0]))}"
+    if "default" not in policy:
+        return "it has no `default`"
+    transports = policy.get(_TRANSPORTS, {})
+    if not isinstance(transports, Mapping) or not all(isinstance(scopes, Mapping) for scopes in transports.values()):
+        return "`transports` is no object of objects"
+    every = {"default": policy["default"], **{s: r for scopes in transports.values() for s, r in scopes.items()}}
+    return next((words for scope, found in every.items() if (words := _wrong(scope, found))), "")
+
+
+def _wrong(scope: str, found: object) -> str:
+    if not isinstance(found, list) or not found:
+        return f"{quoted(scope)} has no list of requirements"
+    for requirement in found:
+        kind = requirement.get("type") if isinstance(requirement, Mapping) else None
+        if kind not in _TYPES:
+            return f"{quoted(scope)} has a requirement of the unknown type {quoted(str(kind))}"
+    return ""
 
 
 def requirements_for(policy: Mapping[str, Any], repository: Repository) -> list[str]:
@@ -14,7 +42,7 @@ def requirements_for(policy: Mapping[str, Any], repository: Repository) -> list[
     The most particular scope of the transport `docker` holds: the repository, a path above it, the host, `*.domain`,
     the transport's own default; else the policy's default.
     """
-    transports = policy.get("transports")
+    transports = policy.get(_TRANSPORTS)
     scopes = transports.get("docker") if isinstance(transports, Mapping) else None
     found: object = None
     if isinstance(scopes, Mapping):
