@@ -13,12 +13,13 @@ from conftest import Ends, Ran
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
+from registrylab.gateway import Answer
 
 from migrate.access.subjects import Subject, subject_of, word_of
 from migrate.discover.found import FoundDigest, FoundProject, FoundStream, FoundTag
 from migrate.discover.read import Allowed
 from migrate.discover.text import manifest_text, scalar
-from migrate.discover.uses import OutsideUse, Use, uses_of
+from migrate.discover.uses import AnyUse, OutsideUse, UnclearUse, Use, uses_of
 from migrate.images.streams import Kept
 from migrate.manifest import parse_manifest
 
@@ -237,8 +238,6 @@ def test_public_registries_are_asked_of_the_apis(both: Clusters) -> None:
 
 
 def test_what_cannot_be_begun_says_how(both: Clusters) -> None:
-    ran = init(both, project="nope")
-    assert (ran.code, "oc get projects" in ran.err) == (2, True)
     ran = both.run("init", "my-app", "--source-context", "nope")
     assert (ran.code, "there are: old, new" in ran.err) == (2, True)
     ran = both.run("init", "a=b", "a=c")
@@ -246,9 +245,19 @@ def test_what_cannot_be_begun_says_how(both: Clusters) -> None:
     ran = init(both, project="My_App")
     assert (ran.code, "not the name of a source project" in ran.err) == (2, True)
     ran = init(both, "--to", "no/such/folder/x.yaml")
-    assert (ran.code, "--to FILE" in ran.err) == (1, True)
+    assert (ran.code, "--to FILE" in ran.err) == (2, True)
+    (both.ends.folder / "folder").mkdir()
+    ran = init(both, "--to", "folder", "--force")
+    assert (ran.code, sorted(path.name for path in both.ends.folder.iterdir() if "folder" in path.name)) == (
+        2,
+        ["folder"],
+    )
+    assert both.old.api.seen == []
+    ran = init(both, project="nope")
+    assert (ran.code, "oc get projects" in ran.err) == (2, True)
     both.old.users.clear()
-    assert init(both).code == 4
+    ran = init(both)
+    assert (ran.code, "oc login" in ran.err) == (4, True)
 
 
 def test_a_project_with_nothing_in_it(both: Clusters) -> None:
@@ -263,8 +272,88 @@ def test_workloads_that_may_not_be_read_are_said(both: Clusters) -> None:
     both.old.bind("my-app", "registry-viewer", both.subject("User", "ann"))
     ran = init(both)
     assert ran.code == 0, ran.text
-    assert "the deployments of my-app cannot be read" in ran.out
-    assert "access:" in text(both)
+    assert "deployments, statefulsets" in ran.out
+    assert "more may be in use" in ran.out
+    assert "no workload uses it" not in text(both)
+    assert "# the workloads of my-app could not be read" in text(both)
+    ran = init(both, "--only-in-use", "--force")
+    assert (ran.code, "leave --only-in-use out" in ran.err) == (1, True)
+
+
+def test_one_kind_that_cannot_be_read_costs_no_other(both: Clusters) -> None:
+    both.old.apply(runs("DeploymentConfig", "front", " ", triggers=follows("web:1")))
+    answer = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "boom", "code": 500}
+    broken = Answer(500, (("Content-Type", "application/json"),), json.dumps(answer).encode())
+    both.old.api.faults.append(lambda asked: broken if "/statefulsets" in asked.path else None)
+    ran = init(both)
+    assert ran.code == 0, ran.text
+    assert "the statefulsets of my-app cannot be read (boom): more may be in use" in ran.out
+    assert "in use: 1 (dc/front)" in text(both)
+
+
+def test_two_projects_into_one_say_what_meets(both: Clusters) -> None:
+    both.old.add_project("b", "ann")
+    both.push(both.old, OLD_TOKEN, "b/web", "1")
+    like = both.manifest("images: [my-app]\n")
+    ran = both.run("init", "my-app=x", "b=x", "--like", like)
+    assert ran.code == 3
+    assert "cannot be copied: b/web:1: two images of the manifest want the same target tag" in ran.out
+
+
+def test_image_streams_with_nothing_in_them_are_comments(both: Clusters) -> None:
+    both.old.apply({"kind": "ImageStream", "metadata": {"name": "bare", "namespace": "my-app"}, "spec": {}})
+    origin = {"name": "1", "from": {"kind": "DockerImage", "name": "quay.io/a/b:1"}}
+    never = {"kind": "ImageStream", "metadata": {"name": "never", "namespace": "my-app"}, "spec": {"tags": [origin]}}
+    both.old.apply(never)
+    assert init(both).code == 0
+    assert "# bare: no tags" in text(both)
+    assert "1: it names quay.io/a/b:1 and was never imported" in text(both)
+    assert len(planned(both)) == 4
+
+
+def test_nothing_in_use_is_said(both: Clusters) -> None:
+    ran = init(both, "--only-in-use")
+    assert (ran.code, "no workload names an image of my-app" in ran.err) == (1, True)
+    assert not (both.ends.folder / "my-app.yaml").exists()
+
+
+def test_a_link_is_followed_and_stays_one(both: Clusters) -> None:
+    real, link = both.ends.folder / "real.yaml", both.ends.folder / "link.yaml"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert init(both, "--to", "link.yaml").code == 2
+    assert init(both, "--to", "link.yaml", "--force").code == 0
+    assert link.is_symlink()
+    assert real.read_text().startswith("# Made by")
+
+
+def test_aliases_are_followed_to_other_image_streams_and_projects(both: Clusters) -> None:
+    both.old.add_project("lib", "ann")
+    both.push(both.old, OLD_TOKEN, "lib/base", "1")
+    base = both.old.get("ImageStream", "lib", "base")
+    web = both.old.get("ImageStream", "my-app", "web")
+    assert base
+    assert web
+    origin = {"kind": "ImageStreamTag", "name": "base:1", "namespace": "lib"}
+    web["spec"]["tags"] = [
+        {"name": "far", "from": origin},
+        {"name": "live", "from": {"kind": "ImageStreamTag", "name": "far"}},
+    ]
+    items = base["status"]["tags"][0]["items"]
+    web["status"]["tags"] += [{"tag": "far", "items": items}, {"tag": "live", "items": items}]
+    both.old.apply({**web, "kind": "ImageStream"})
+    both.old.apply(runs("DeploymentConfig", "front", " ", triggers=follows("web:live")))
+    like = both.manifest("images: [my-app]\n")
+    ran = both.run("init", "my-app=my-app-2", "lib", "--like", like, "--only-in-use")
+    assert ran.code == 0, ran.text
+    named = {line.split()[1] for line in text(both).splitlines() if line.startswith("  - ") and "/" in line.split()[1]}
+    assert named == {"my-app/web:far", "my-app/web:live", "lib/base:1"}
+
+
+def test_what_cannot_be_told_is_named(both: Clusters) -> None:
+    both.old.apply(runs("Deployment", "odd", "${IMAGE}"))
+    assert init(both).code == 0
+    assert "deployment/odd names ${IMAGE}, and which image that is cannot be told" in text(both)
 
 
 def test_a_registry_of_rahti_needs_no_option(both: Clusters) -> None:
@@ -276,11 +365,11 @@ def test_a_registry_of_rahti_needs_no_option(both: Clusters) -> None:
 # --- the parts ----------------------------------------------------------------------------------------------------
 
 
-def named(document: dict[str, Any], kind: str) -> set[Use | OutsideUse]:
+def named(document: dict[str, Any], kind: str) -> set[AnyUse]:
     return set(uses_of(document, kind, {INTERNAL}, lambda project, stream: (project, stream) == ("p", "local")))
 
 
-def at(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> set[Use | OutsideUse]:
+def at(kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> set[AnyUse]:
     return named({"metadata": {"name": name, "namespace": "p", **metadata}, "spec": spec}, kind)
 
 
@@ -295,9 +384,10 @@ def test_images_of_containers() -> None:
         Use("q", "x", "latest", "", "deployment/d in p"),
         OutsideUse("docker.io/library/nginx:latest", "deployment/d"),
     }
+    assert at("Pod", "a", pod("172.30.1.1:5000/p/x:3")) == {Use("p", "x", "3", "", "pod/a")}
     assert at("Pod", "a", pod(f"{INTERNAL}/p/x@{DIGEST}")) == {Use("p", "x", "", DIGEST, "pod/a")}
     assert at("Pod", "a", pod(f"{INTERNAL}/p/x:1"), ownerReferences=[{"kind": "Job"}]) == set()
-    assert at("Pod", "a", pod("", " ", "${IMAGE}", "UPPER/case")) == set()
+    assert at("Pod", "a", pod("", " ", "${IMAGE}")) == {UnclearUse("${IMAGE}", "pod/a")}
 
 
 def test_triggers_and_builds() -> None:
@@ -337,7 +427,7 @@ JUNK = st.recursive(
     st.sampled_from(["Pod", "CronJob", "BuildConfig", "X"]),
 )
 def test_any_document_is_looked_at(document: dict[str, Any], kind: str) -> None:
-    assert all(isinstance(use, Use | OutsideUse) for use in named(document, kind))
+    assert all(isinstance(use, AnyUse) for use in named(document, kind))
 
 
 WORDS = st.text("abcxyz0189-:@ é\"'#{}[],\n\\", min_size=1, max_size=12)

@@ -7,6 +7,8 @@ to a user or group of the other name grants nothing (tried on openshift/image-re
 from dataclasses import dataclass
 from typing import Any
 
+from migrate.printable import printable
+
 USER, GROUP, SERVICE_ACCOUNT = "User", "Group", "ServiceAccount"
 _RBAC = "rbac.authorization.k8s.io"
 _ACCOUNT, _ACCOUNTS = "system:serviceaccount:", "system:serviceaccounts:"
@@ -26,7 +28,7 @@ class Subject:
 
     def __str__(self) -> str:
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.kind} {name}"
+        return printable(f"{self.kind} {name}")
 
     @property
     def document(self) -> dict[str, str]:
@@ -154,7 +156,7 @@ def words_for(subject: Subject) -> str:
         return f"the service accounts of project {subject.project}"
     if subject.kind == SERVICE_ACCOUNT:
         return f"service account {subject.name} of project {subject.namespace}"
-    return f"{'members of group' if subject.kind == GROUP else 'user'} {subject.name}"
+    return printable(f"{'members of group' if subject.kind == GROUP else 'user'} {subject.name}")
 
 
 def asked_as(subject: Subject) -> tuple[str, tuple[str, ...]]:

@@ -1,5 +1,7 @@
 """`rahti-migrate init`: write a manifest from what the source projects hold."""
 
+import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import date
@@ -80,8 +82,7 @@ def init(
     set_up_logging(verbose)
     names = _names(projects)
     path = to or Path(f"{next(iter(names))}.yaml")
-    if path.exists() and not force:
-        raise UsageError(f"{path} is there already, and nothing was written", "say --force to replace it, or --to FILE")
+    path = _place(path, force=force)
     own = (source_context, target_context, source_registry, target_registry)
     if like and any(own):
         raise UsageError("--like gives both ends: leave --source-... and --target-... out", "or leave --like out")
@@ -93,6 +94,22 @@ def init(
         _write(path, text, force=force)
         wanted = _resolved(session, made, executor)
     return _say(path, found, wanted)
+
+
+def _place(path: Path, *, force: bool) -> Path:
+    """Where the file goes: looked at before anything is read, links followed.
+
+    Raises:
+        UsageError: something is there that stays, or nothing can be written there.
+    """
+    if path.name in ("", "-"):
+        raise UsageError(f"--to {str(path)!r} is no file name", "say --to FILE")
+    path = path.parent / path.name if not path.is_symlink() else path.resolve()
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written: it is a folder, or in none that you may write to", "say --to FILE")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already, and nothing was written", "say --force to replace it, or --to FILE")
+    return path
 
 
 def _names(projects: Iterable[str]) -> dict[str, str]:
@@ -145,15 +162,32 @@ def _found(session: Session, names: Mapping[str, str], executor: Executor, *, on
         reasons = [note for project in found for note in project.notes]
         words = f"nothing was found in {', '.join(names)}{f': {reasons[0]}' if reasons else ''}"
         raise MigrateError(words, "check the names, and whether the login may see them (oc get imagestreams -n ...)")
+    if only_in_use:
+        _check_in_use(found)
     return found
+
+
+def _check_in_use(found: Sequence[FoundProject]) -> None:
+    """Look whether it is known what is in use: what is left out by mistake would be missed.
+
+    Raises:
+        MigrateError: it is not known, or it is nothing.
+    """
+    unknown = [project.name for project in found if project.unread or project.workloads is None]
+    if unknown:
+        words = f"not all workloads of {', '.join(unknown)} can be read: what they use would be left out"
+        raise MigrateError(words, "leave --only-in-use out, or ask for the right to read them (the role view)")
+    if not any(stream.is_used for project in found for stream in project.streams):
+        words = f"no workload names an image of {', '.join(project.name for project in found)}: nothing would be moved"
+        raise MigrateError(words, "leave --only-in-use out")
 
 
 def _check_source(session: Session) -> None:
     """Ask the source registry; what a manifest would say of TLS is said in the words of `init`."""
     try:
         session.check_end("source")
-    except LoginError:
-        raise
+    except LoginError as error:
+        raise LoginError(error.what, "log in again (oc login ...), then run again") from None
     except MigrateError as error:
         if "TLS" not in error.what:
             raise
@@ -205,9 +239,16 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     """Write the file whole or not at all; never over one that came meanwhile."""
     try:
         if force:
-            fresh = path.with_name(f".{path.name}.new")
-            fresh.write_text(text)
-            fresh.replace(path)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as fresh:
+                name = Path(fresh.name)
+                try:
+                    fresh.write(text)
+                    fresh.flush()
+                    name.chmod(0o644)
+                    name.replace(path)
+                except OSError:
+                    name.unlink(missing_ok=True)
+                    raise
             return
         with path.open("x") as file:
             try:
@@ -238,8 +279,8 @@ def _say(path: Path, found: Sequence[FoundProject], wanted: Sequence[Copy]) -> i
         used = sum(bool(tag.users) for tag in tags)
         lines.append(f"  in use by workloads: {used:,} of {count(len(tags), 'tag')}")
     refused = [copy for copy in wanted if copy.action is Action.REFUSED]
-    lines += [f"  cannot be read: {copy.source.short}: {copy.reason}" for copy in refused[:10]]
+    lines += [f"  cannot be copied: {copy.source.short}: {copy.reason}" for copy in refused[:10]]
     lines += [f"  and {len(refused) - 10:,} more"] if len(refused) > 10 else []
-    lines += [f"  note: {note}" for project in found for note in project.notes]
+    lines += [f"  note: {note}" for project in found for note in (*project.notes, *project.access_notes)]
     result([*lines, f"Next: {command_line('check', path)}"])
     return ExitCode.INCOMPLETE if refused else ExitCode.OK

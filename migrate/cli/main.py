@@ -103,7 +103,8 @@ def _exit_code() -> int:
             say("  -> for JSON say --format json")
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except StoppedError as stopped:
-        say(f"stopped; the state is good: run again to go on{stopped.again and f': {stopped.again}'}")
+        kept = f"the state is good: run again to go on: {stopped.again}" if stopped.again else "nothing was written"
+        say(f"stopped; {kept}")
         return ExitCode.INTERRUPTED
     except ManifestError as error:
         say(str(error))

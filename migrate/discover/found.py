@@ -1,10 +1,10 @@
 """What was found in the source's projects, put together: each tag with who uses it. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from migrate.discover.read import Allowed
-from migrate.discover.uses import OutsideUse, Use
+from migrate.discover.uses import AnyUse, Use
 from migrate.images.plan import Action, Copy
 from migrate.images.streams import Kept, StreamTag
 
@@ -72,7 +72,10 @@ class FoundProject:
         outside: images of other registries that workloads name.
         elsewhere: images of projects that are not moved, which workloads here name.
         missing: what workloads name and is not there.
+        unclear: what workloads name and is no image's name.
+        unread: kinds of workloads that could not be read: more may be in use.
         notes: what else is to be known.
+        access_notes: what of the rights of today cannot be said in `access`.
     """
 
     name: str
@@ -83,14 +86,17 @@ class FoundProject:
     outside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unclear: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: Sequence[str] = ()
     notes: Sequence[str] = ()
+    access_notes: Sequence[str] = ()
 
 
 Users = Mapping[str, tuple[str, ...]]
 """What is named -> who names it: project/stream:tag, project/stream@digest, or a whole reference."""
 
 
-def users_by_image(uses: Iterable[Use | OutsideUse]) -> dict[str, tuple[str, ...]]:
+def users_by_image(uses: Iterable[AnyUse]) -> dict[str, tuple[str, ...]]:
     """Who names which image."""
     found: dict[str, list[str]] = {}
     for use in uses:
@@ -98,9 +104,26 @@ def users_by_image(uses: Iterable[Use | OutsideUse]) -> dict[str, tuple[str, ...
     return {name: tuple(dict.fromkeys(sorted(users))) for name, users in sorted(found.items())}
 
 
-def name_of(use: Use | OutsideUse) -> str:
+def with_followed(users: Users, follows: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Who names which image, where what an alias in use follows is in use, too.
+
+    Args:
+        users: project/stream:tag -> who names it.
+        follows: alias -> the tag that it follows, both as project/stream:tag.
+    """
+    found = {image: list(who) for image, who in users.items()}
+    for alias in follows:
+        seen, at = {alias}, follows[alias]
+        while at not in seen:  # aliases of aliases, too
+            found.setdefault(at, []).extend(users.get(alias, ()))
+            seen.add(at)
+            at = follows.get(at, alias)
+    return {image: tuple(dict.fromkeys(who)) for image, who in found.items() if who}
+
+
+def name_of(use: AnyUse) -> str:
     """What is named, as `Users` has it."""
-    if isinstance(use, OutsideUse):
+    if not isinstance(use, Use):
         return use.image
     return f"{use.project}/{use.stream}{f'@{use.digest}' if use.digest else f':{use.tag}'}"
 
@@ -132,13 +155,3 @@ def found_tag(copy: Copy, path: str, tag: StreamTag | None, created: str, users:
         tuple(dict.fromkeys(named)),
         copy.reason if copy.action is Action.REFUSED else "",
     )
-
-
-def with_followed(tags: Sequence[FoundTag], path: str) -> list[FoundTag]:
-    """The tags; what an alias in use follows in the same image stream is in use, too."""
-    users: dict[str, tuple[str, ...]] = {}
-    for tag in tags:
-        stream, _, name = tag.also.rpartition(":")
-        if tag.kept is Kept.ALIAS and tag.users and stream == path:
-            users[name] = (*users.get(name, ()), *(user for user in tag.users))
-    return [replace(tag, users=tuple(dict.fromkeys((*tag.users, *users.get(tag.name, ()))))) for tag in tags]

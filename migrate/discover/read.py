@@ -8,7 +8,7 @@ from migrate.access.grants import carried
 from migrate.access.read import ClusterRoles, pulls_of, read_bindings, read_roles
 from migrate.access.subjects import word_of
 from migrate.cluster import Cluster, ClusterError, Object, Problem
-from migrate.discover.uses import OutsideUse, Use, uses_of
+from migrate.discover.uses import AnyUse, uses_of
 from migrate.kinds import (
     BUILD_CONFIG,
     CRON_JOB,
@@ -36,11 +36,19 @@ _OLDER = {CRON_JOB: OLD_CRON_JOB}
 
 @dataclass(frozen=True)
 class Uses:
-    """What the workloads of a project name; `notes` say which could not be read, `workloads` how many there are."""
+    """What the workloads of a project name.
 
-    named: Sequence[Use | OutsideUse]
-    notes: Sequence[str] = ()
-    workloads: int = 0
+    Attributes:
+        named: each once.
+        workloads: how many there are; None where none could be read.
+        unread: kinds that could not be read.
+        why: the words of the first of them.
+    """
+
+    named: Sequence[AnyUse]
+    workloads: int | None = 0
+    unread: Sequence[str] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +72,22 @@ def read_uses(cluster: Cluster, project: str, hosts: Collection[str], is_local: 
     Raises:
         ClusterError: the API is out of reach, or the login is refused.
     """
-    named: list[Use | OutsideUse] = []
-    notes: list[str] = []
+    named: list[AnyUse] = []
+    unread: dict[str, str] = {}
     count = 0
     for kind in _WORKLOADS:
         try:
             documents = _listed(cluster, kind, project)
         except ClusterError as error:
-            if error.problem in (Problem.LOGIN, Problem.UNREACHABLE):
+            if error.problem is Problem.LOGIN or not error.connected:
                 raise
-            notes.append(f"the {kind.plural} of {project} cannot be read ({error.words}): more may be in use")
+            unread[kind.plural] = error.words
             continue
         for document in documents:
             named += uses_of(document, kind.name, hosts, is_local)
         count += sum(not (document.get("metadata") or {}).get("ownerReferences") for document in documents)
-    return Uses(sorted(set(named), key=str), notes, count)
+    known = None if len(unread) == len(_WORKLOADS) else count
+    return Uses(sorted(set(named), key=str), known, [*unread], next(iter(unread.values()), ""))
 
 
 def _listed(cluster: Cluster, kind: Kind, project: str) -> list[Object]:

@@ -1,6 +1,6 @@
 """The stage as a whole: what each source project holds, who uses it, who may pull from it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -17,13 +17,14 @@ from migrate.discover.found import (
     with_followed,
 )
 from migrate.discover.read import Allowed, Uses, read_access, read_uses
-from migrate.discover.uses import OutsideUse, Use
+from migrate.discover.uses import AnyUse, OutsideUse, UnclearUse, Use
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Copy
 from migrate.images.planner import Scope, resolve
 from migrate.images.registry import RegistryError
 from migrate.images.streams import ImageStream, StreamCatalog
 from migrate.manifest import ImageRequest
+from migrate.manifest.rahti import SOURCE_REGISTRIES
 from migrate.reference import Reference, Repository
 
 
@@ -62,15 +63,24 @@ def discover(source: Source, requests: Sequence[ImageRequest]) -> list[FoundProj
     """What the projects hold; `requests` are one for each project, and mean everything in it."""
     uses = {name: _uses(source, name) for name in source.projects}
     users = users_by_image(use for found in uses.values() if found for use in found.named)
+    users = with_followed(users, dict(pair for name in source.projects for pair in _aliases(source.streams(name))))
     roles = ClusterRoles(source.cluster, legacy=True) if source.cluster else None
     return [_project(source, request, users, uses[request.source.repository.path], roles) for request in requests]
+
+
+def _aliases(streams: Mapping[str, ImageStream]) -> Iterator[tuple[str, str]]:
+    """Alias -> what it follows, both as project/stream:tag."""
+    for path, stream in streams.items():
+        for tag in stream.tags.values():
+            if tag.follows:
+                yield f"{path}:{tag.name}", "{}/{}:{}".format(*tag.follows)
 
 
 def _uses(source: Source, name: str) -> Uses | None:
     if source.cluster is None:
         return None
     streams = source.streams(name)
-    hosts = source.hosts.union({source.registry}, *(stream.hosts for stream in streams.values()))
+    hosts = source.hosts.union({source.registry}, SOURCE_REGISTRIES, *(stream.hosts for stream in streams.values()))
 
     def is_local(project: str, stream: str) -> bool:
         known = streams.get(f"{project}/{stream}")
@@ -114,17 +124,25 @@ def _project(
         outside={image: users[image] for image, use in named.items() if isinstance(use, OutsideUse)},
         elsewhere={image: users[image] for image, use in named.items() if _is_elsewhere(use, source.projects)},
         missing={image: users[image] for image, use in named.items() if _is_missing(use, name, streams)},
-        notes=[*refused, *(uses.notes if uses else ()), *unsaid],
+        unclear={image: users[image] for image, use in named.items() if isinstance(use, UnclearUse)},
+        unread=uses.unread if uses else (),
+        notes=[*refused, *_unread(name, uses)],
+        access_notes=unsaid,
     )
 
 
-def _is_elsewhere(use: Use | OutsideUse, projects: Iterable[str]) -> bool:
+def _unread(name: str, uses: Uses | None) -> Iterator[str]:
+    if uses and uses.unread:
+        yield f"the {', '.join(uses.unread)} of {name} cannot be read ({uses.why}): more may be in use"
+
+
+def _is_elsewhere(use: AnyUse, projects: Iterable[str]) -> bool:
     return isinstance(use, Use) and use.project not in set(projects)
 
 
-def _is_missing(use: Use | OutsideUse, project: str, streams: Iterable[FoundStream]) -> bool:
+def _is_missing(use: AnyUse, project: str, streams: Iterable[FoundStream]) -> bool:
     """Whether a tag is named that is not there; digests have entries of their own where their image stream is."""
-    if isinstance(use, OutsideUse) or use.project != project:
+    if not isinstance(use, Use) or use.project != project:
         return False
     found = next((stream for stream in streams if stream.path == f"{project}/{use.stream}"), None)
     return found is None or (bool(use.tag) and use.tag not in {tag.name for tag in found.tags})
@@ -139,8 +157,8 @@ def _stream(source: Source, path: str, copies: Sequence[Copy], users: Users, not
         found_tag(copy, path, told.tags.get(copy.target.tag) if told else None, dates.get(copy.source, ""), users)
         for copy in copies
     ]
-    never = [note.removeprefix(f"{path}:") for note in notes if note.startswith(f"{path}:")]
-    return FoundStream(path, with_followed(tags, path), _digests(source, path, {t.digest for t in tags}, users), never)
+    never = [note.removeprefix(f"{path}:") for note in notes if note.startswith(f"{path}:") and " never " in note]
+    return FoundStream(path, tags, _digests(source, path, {t.digest for t in tags}, users), never)
 
 
 def _digests(source: Source, path: str, known: set[str], users: Users) -> list[FoundDigest]:

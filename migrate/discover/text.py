@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from migrate.discover.found import FoundDigest, FoundProject, FoundStream, FoundTag
@@ -33,9 +33,14 @@ def manifest_text(
     lines += [f"  {scalar(project.name)}: {scalar(project.target)}" for project in projects]
     images = [line for project in projects for line in _images(project, only_in_use=only_in_use)]
     lines += ["", *_section("images", images)]
-    lines += ["", *_section("access", [line for project in projects for line in _access(project)])]
+    lines += ["", *_section("access", _once(line for project in projects for line in _access(project)))]
     lines += ["", *_section("workloads", [line for project in projects for line in _workloads(project)])]
     return "\n".join(lines) + "\n"
+
+
+def _once(lines: Iterable[str]) -> list[str]:
+    """Projects that become one may grant the same."""
+    return list(dict.fromkeys(lines))
 
 
 def _section(name: str, lines: Sequence[str]) -> list[str]:
@@ -47,7 +52,7 @@ def _images(project: FoundProject, *, only_in_use: bool) -> Iterator[str]:
     known = project.workloads is not None
     yield f"  # --- {project.name}: {_in_all(project)}"
     for stream in project.streams:
-        yield f"  # {_about(stream, known=known)}"
+        yield f"  # {_about(stream, known=known, all_read=not project.unread)}"
         yield from (f"  #   {line}" for line in _remarks(stream))
         if only_in_use:
             yield from _entries(stream)
@@ -65,22 +70,25 @@ def _in_all(project: FoundProject) -> str:
     return f"{count(len(project.streams), 'image stream')}, {count(len(tags), 'tag')}, {size}"
 
 
-def _about(stream: FoundStream, *, known: bool) -> str:
+def _about(stream: FoundStream, *, known: bool, all_read: bool) -> str:
     name = stream.path.partition("/")[2] or stream.path
     if not stream.tags and not stream.digests:
         return f"{name}: no tags"
     sizes = {tag.digest or tag.name: tag.size for tag in stream.tags}
     newest = max((tag.created for tag in stream.tags), default="")[:10]
-    facts = [count(len(stream.tags), "tag"), format_size(sum(sizes.values()))]
+    size = sum(sizes.values())
+    facts = [count(len(stream.tags), "tag"), *([format_size(size)] if size else [])]
     facts += [f"newest {printable(newest)}"] if newest else []
-    return f"{name}: {', '.join(facts)}{f'; {_use(stream)}' if known else ''}"
+    return f"{name}: {', '.join(facts)}{f'; {_use(stream, all_read=all_read)}' if known else ''}"
 
 
-def _use(stream: FoundStream) -> str:
+def _use(stream: FoundStream, *, all_read: bool) -> str:
     used = [f"{tag.name} ({_users(tag.users)})" for tag in stream.tags if tag.users]
     if used:
         return f"in use: {', '.join(used)}"
-    return "in use by digest only" if stream.is_used else "no workload uses it"
+    if stream.is_used:
+        return "in use by digest only"
+    return "no workload uses it" if all_read else "no workload that could be read uses it"
 
 
 def _users(users: Sequence[str]) -> str:
@@ -122,6 +130,8 @@ def _others(project: FoundProject) -> Iterator[str]:
     """What workloads name and this manifest does not move."""
     for image, users in project.missing.items():
         yield f"  # {_users(users)} names {printable(image)}, which is not there"
+    for image, users in project.unclear.items():
+        yield f"  # {_users(users)} names {printable(image)}, and which image that is cannot be told"
     for image, users in project.elsewhere.items():
         yield f"  # - {printable(image)}  # of a project that is not moved here; {_users(users)} uses it"
     for image, users in project.outside.items():
@@ -131,6 +141,7 @@ def _others(project: FoundProject) -> Iterator[str]:
 
 
 def _access(project: FoundProject) -> Iterator[str]:
+    yield from (f"  # note: {printable(note)}" for note in project.access_notes)
     if project.access is None:
         yield "  # who may pull from it today could not be read; this would take it over when it can be:"
         yield f"  # - {{project: {scalar(project.target)}, carryOver: true}}"
@@ -176,4 +187,4 @@ def scalar(text: str) -> str:
     """A text as YAML has it: bare where nobody takes it for anything else, else in quotes."""
     if _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS:
         return text
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=not text.isprintable())

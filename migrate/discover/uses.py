@@ -4,6 +4,7 @@ Read are the kinds of Kubernetes 1.11 and OpenShift 3.11 that run or build image
 """
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from migrate.images.streams import mapping, mappings
 from migrate.reference import InvalidReference, parse_reference, valid_digest, valid_tag
 
 _TRIGGERS = "image.openshift.io/triggers"
+_SERVICE_ADDRESS = re.compile(r"172\.30\.[0-9]{1,3}\.[0-9]{1,3}:5000")
+"""The registry's address in OpenShift's network of services: projects of old versions name it so."""
 _SHORT = {
     "DeploymentConfig": "dc", "Deployment": "deployment", "StatefulSet": "statefulset", "DaemonSet": "daemonset",
     "ReplicaSet": "rs", "ReplicationController": "rc", "Job": "job", "CronJob": "cronjob", "Pod": "pod",
@@ -46,9 +49,20 @@ class OutsideUse:
     workload: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class UnclearUse:
+    """A workload names something that is no image's name: a parameter that nobody filled in, say."""
+
+    image: str
+    workload: str
+
+
+AnyUse = Use | OutsideUse | UnclearUse
+
+
 def uses_of(
     document: Mapping[str, Any], kind: str, hosts: Collection[str], is_local: Callable[[str, str], bool]
-) -> Iterator[Use | OutsideUse]:
+) -> Iterator[AnyUse]:
     """What one workload names; nothing where another one made it (that one names the same).
 
     Args:
@@ -97,7 +111,7 @@ def _build_images(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield mapping(mapping(spec.get("output")).get("to"))
 
 
-def _named(item: Mapping[str, Any], project: str, workload: str, hosts: Collection[str]) -> Iterator[Use | OutsideUse]:
+def _named(item: Mapping[str, Any], project: str, workload: str, hosts: Collection[str]) -> Iterator[AnyUse]:
     """An ObjectReference: ImageStreamTag, ImageStreamImage or DockerImage."""
     name, place = str(item.get("name", "")), str(item.get("namespace") or project)
     who = _who(project, place, workload)
@@ -133,15 +147,17 @@ def _container_images(pod: Mapping[str, Any]) -> Iterator[str]:
 
 def _image(
     image: str, project: str, workload: str, hosts: Collection[str], is_local: Callable[[str, str], bool]
-) -> Iterator[Use | OutsideUse]:
+) -> Iterator[AnyUse]:
     first = image.partition("@")[0].partition(":")[0]
     if "/" not in image and is_local(project, first):
         image = f"{min(hosts)}/{project}/{image}"
     try:
         found = parse_reference(image, "docker.io")
     except InvalidReference:
+        yield UnclearUse(image, workload)
         return
-    if found.repository.registry not in hosts:
+    host = found.repository.registry
+    if host not in hosts and not _SERVICE_ADDRESS.fullmatch(host):
         yield OutsideUse(str(found) if found.digest or found.tag else f"{found}:latest", workload)
         return
     place, _, stream = found.repository.path.partition("/")

@@ -8,6 +8,8 @@ from migrate.manifest.model import RAHTI2_REGISTRY, Limits, ManifestFile
 
 SOURCE_API_HOST = "rahti.csc.fi"
 TARGET_API_HOST = "api.2.rahti.csc.fi"
+SOURCE_REGISTRIES = ("docker-registry.default.svc:5000", "docker-registry.default.svc.cluster.local:5000")
+"""What OpenShift 3.11 calls its registry from inside; old projects name its address in the services' network."""
 RAHTI2_LIMITS = Limits.model_validate({"imageSize": "5GiB", "imageStreams": 20, "pods": 100})
 
 

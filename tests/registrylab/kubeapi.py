@@ -233,7 +233,10 @@ def parse(path: str, old: bool) -> Target | None:
     match parts:
         case ["api", "v1", *rest] if rest:
             group, legacy, version = "", False, "v1"
-        case ["apis", group, "v1", *rest] if rest:
+        case ["apis", "batch", version, "namespaces", project, "cronjobs", *_] if old == (version == "v1"):
+            # Not a kind of this version: `legacy` makes it one that is not there, once the rights were asked.
+            return Target("batch", f"batch/{version}", "cronjobs", project, "", "", legacy=True)
+        case ["apis", group, "v1" | "v1beta1", *rest] if rest and (parts[2] == "v1" or group == "batch"):
             legacy, version = False, f"{group}/v1"
         case ["oapi", "v1", *rest] if rest and old:
             group, legacy, version = "", True, "v1"
