@@ -1,0 +1,149 @@
+"""What the rules know besides the documents: both platforms, the projects, the options, and which images were moved."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from migrate.manifest.model import ManifestFile, RewriteOptions
+from migrate.manifest.rahti import SOURCE_REGISTRIES
+from migrate.manifest.requests import ImageRequest
+from migrate.manifest.tags import matching
+
+TARGET_INTERNAL_REGISTRY = "image-registry.openshift-image-registry.svc:5000"
+_SERVICE_NETWORK = re.compile(r"172\.30\.\d{1,3}\.\d{1,3}:5000")
+"""OpenShift 3.11's network for services; old projects name the registry by its address there."""
+
+
+@dataclass(frozen=True)
+class Registries:
+    """What both ends call their registries: from inside the cluster, and from outside."""
+
+    source_internal: frozenset[str]
+    source_external: str
+    target_internal: str
+    target_external: str
+    known_by_address: bool = True
+
+    def is_source(self, host: str) -> bool:
+        """Whether a host of a reference is the source's registry."""
+        host = host.lower().removesuffix(":443")
+        return host == self.source_external or self.is_internal(host)
+
+    def is_internal(self, host: str) -> bool:
+        """Whether a host is a name that the source's registry has inside its cluster."""
+        host = host.lower()
+        return host in self.source_internal or (self.known_by_address and bool(_SERVICE_NETWORK.fullmatch(host)))
+
+    def is_target(self, host: str) -> bool:
+        """Whether a host is the target's registry."""
+        return host.lower() in (
+            self.target_internal,
+            f"{self.target_internal.partition(':')[0]}.cluster.local:5000",
+            self.target_external,
+        )
+
+    def moved(self, host: str) -> str:
+        """The target's name for a name of the source's registry: inside stays inside, outside stays outside."""
+        return self.target_internal if self.is_internal(host) else self.target_external
+
+    def pattern(self) -> re.Pattern[str]:
+        """Finds any name of the source's registry in a text."""
+        names = sorted({*self.source_internal, self.source_external}, key=len, reverse=True)
+        known = [*map(re.escape, names), *([_SERVICE_NETWORK.pattern] if self.known_by_address else [])]
+        return re.compile(rf"(?<![\w.-])(?:{'|'.join(known)})(?::443)?(?![\w.:-]*[\w-])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MovedImages:
+    """Which images of the source are at the target, and under which name.
+
+    Attributes:
+        requests: the manifest's images; None where nothing says what is moved, and all counts as moved.
+        digests: (source repository, digest) -> (target repository, digest) of what was copied.
+    """
+
+    requests: tuple[ImageRequest, ...] | None = None
+    digests: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+    def by_digest(self, path: str, digest: str) -> tuple[str, str] | None:
+        """Where an image of a source repository went: repository and digest."""
+        return self.digests.get((path, digest))
+
+    def target(self, path: str, tag: str, registry: str) -> tuple[str, str] | None:
+        """Target repository and tag of a source image; the empty repository where only projects decide.
+
+        None: nothing moves it. `tag` empty: any.
+        """
+        if self.requests is None:
+            return "", tag
+        for request in self.requests:
+            if request.source.repository.registry == registry and (found := _covers(request, path, tag)):
+                return found
+        return None
+
+
+def _covers(request: ImageRequest, path: str, tag: str) -> tuple[str, str] | None:
+    source = request.source.repository.path
+    if request.project and path.startswith(f"{source}/"):
+        below = path.removeprefix(f"{source}/")
+        return (f"{request.target_path}/{below}", tag) if _passes(request, tag) else None
+    if path != source or request.source.digest:
+        return None
+    if request.source.tag and tag not in ("", request.source.tag):
+        return None
+    if not _passes(request, tag):
+        return None
+    return request.target_path, request.target_tag if request.source.tag and tag else tag
+
+
+def _passes(request: ImageRequest, tag: str) -> bool:
+    """Whether a tag can be among those that are wanted (which are the newest so many cannot be told here)."""
+    wanted = request.tags
+    return not tag or bool(matching([tag], wanted.include, wanted.exclude, wanted.semver))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What holds for one rewrite.
+
+    Attributes:
+        project: the target project.
+        projects: source project -> target project, as far as that was said.
+    """
+
+    project: str
+    projects: Mapping[str, str]
+    registries: Registries
+    options: RewriteOptions
+    images: MovedImages = MovedImages()
+
+    def target_project(self, source: str) -> str:
+        """What a source project is called at the target; the same where nothing was said."""
+        return self.projects.get(source, source)
+
+    @property
+    def own_sources(self) -> frozenset[str]:
+        """The source projects that become this target project."""
+        return frozenset(source for source, target in self.projects.items() if target == self.project)
+
+    def with_source(self, source: str) -> "Context":
+        """The same, with a source project that was found to be this one's."""
+        return replace(self, projects={**self.projects, source: self.project})
+
+
+def context_of(file: ManifestFile, project: str, options: RewriteOptions, images: MovedImages) -> Context:
+    """What a manifest says for one of its workloads."""
+    return Context(project, dict(file.projects), registries_of(file), options, images)
+
+
+def registries_of(file: ManifestFile) -> Registries:
+    """What a manifest's ends call their registries."""
+    said = file.platform.source.registries
+    inside = {*(said if said is not None else (*SOURCE_REGISTRIES, "docker-registry.default:5000"))}
+    return Registries(
+        source_internal=frozenset(host.lower() for host in inside - {file.source.registry}),
+        source_external=file.source.registry,
+        target_internal=file.platform.target.internal_registry or TARGET_INTERNAL_REGISTRY,
+        target_external=file.target.registry,
+        known_by_address=said is None,
+    )

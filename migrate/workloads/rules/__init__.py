@@ -1,0 +1,38 @@
+"""The rules, in the order in which they run. docs/rules.md says how to write one."""
+
+from migrate.workloads.engine import Rule
+from migrate.workloads.rules import (
+    builds,
+    deployment_configs,
+    fields,
+    groups,
+    hooks,
+    image_streams,
+    images,
+    left_out,
+    metadata,
+    references,
+    texts,
+    triggers,
+)
+
+RULES: tuple[Rule, ...] = (
+    *texts.RULES,
+    *groups.RULES,
+    *left_out.RULES,
+    *metadata.RULES,
+    *deployment_configs.RULES_BEFORE,
+    *hooks.RULES_BEFORE,
+    *triggers.RULES_OF_CONFIGS[:2],
+    *hooks.RULES_AFTER,
+    *triggers.RULES_OF_CONFIGS[2:],
+    *deployment_configs.RULES,
+    *triggers.RULES,
+    *image_streams.RULES,
+    *builds.RULES,
+    *images.RULES,
+    *references.RULES,
+    *fields.RULES,
+)
+"""Left-outs before everything that looks at objects; triggers before the strategy goes, for hooks stand in it; names of
+images after what decides which of them are placeholders."""

@@ -1,0 +1,99 @@
+"""Files that are no objects: Helm templates, broken YAML, Dockerfiles, pipelines. Only by their text."""
+
+import re
+from collections.abc import Iterator
+
+from migrate.workloads.documents import Document, Form
+from migrate.workloads.engine import Editor, rule
+from migrate.workloads.findings import Mode
+from migrate.workloads.moved import Trouble, changed_text, find_references
+from migrate.workloads.nodes import Map, Node, Scalar, walk
+from migrate.workloads.rules.groups import OPENSHIFT_GROUP
+
+_LINK = "https://docs.csc.fi/cloud/rahti/images/"
+_VERSION_LINES = re.compile(
+    r"^[ \t-]*apiVersion:[ \t]*[\"']?v1[\"']?[ \t]*\r?\n[ \t]*kind:[ \t]*[\"']?(?P<kind>\w+)",
+    re.MULTILINE,
+)
+
+
+@rule(
+    "unreadable",
+    Mode.BLOCKED,
+    "What cannot be read cannot be rewritten: the file is copied as it is.",
+    "https://yaml.org/spec/1.2.2/",
+    on_documents=True,
+)
+def unreadable(it: Editor, document: Document) -> None:
+    """Broken YAML or JSON."""
+    if document.form is Form.BROKEN:
+        mode = Mode.BLOCKED if document.looks_like_objects or not document.text else Mode.NOTED
+        it.say_line(document.problem_line, f"{document.problem}: mend it and rewrite again", mode=mode)
+
+
+@rule(
+    "helm-template",
+    Mode.WARNED,
+    "A template of Helm (or Jinja) is no YAML before it is filled in: only names of registries and API groups are"
+    " changed in its text. `helm template` makes YAML of it, which can be rewritten wholly.",
+    "https://helm.sh/docs/helm/helm_template/",
+    on_documents=True,
+)
+def helm_template(it: Editor, document: Document) -> None:
+    """Registry hosts, and the group in `apiVersion` lines."""
+    if document.form is not Form.TEMPLATE:
+        return
+    it.say_line(1, "rewrite what `helm template` prints, or go through it by hand")
+    text = _VERSION_LINES.sub(lambda found: _with_group(it, document, found), document.text)
+    document.new_text = _with_registry(it, document, text, inside=True)
+
+
+def _with_group(it: Editor, document: Document, found: re.Match[str]) -> str:
+    group = OPENSHIFT_GROUP.get(found["kind"])
+    if group is None:
+        return found[0]
+    line = document.text.count("\n", 0, found.start()) + 1
+    it.say_line(line, f"the group of {found['kind']}", mode=Mode.DONE, before="v1", after=group)
+    return re.sub(r"v1", group, found[0], count=1)
+
+
+@rule(
+    "text-registry",
+    Mode.NOTED,
+    "Files that are used outside of the cluster (pipelines, Dockerfiles, values of charts) name the target's registry"
+    " by its outside name.",
+    _LINK,
+    on_documents=True,
+)
+def text_registry(it: Editor, document: Document) -> None:
+    """Names of the source's registry in files without objects."""
+    is_text = document.form in (Form.TEXT, Form.BROKEN)
+    has_objects = any(node.value == "kind" for root in document.roots for node in _keys(root))
+    if is_text or (document.form in (Form.YAML, Form.JSON) and not has_objects):
+        document.new_text = _with_registry(it, document, document.text, inside=False)
+
+
+def _keys(root: Node) -> Iterator[Scalar]:
+    for node in walk(root, lambda node: not isinstance(node, Scalar)):
+        if isinstance(node, Map):
+            yield from (key for key in node.keys if isinstance(key, Scalar))
+
+
+def _with_registry(it: Editor, document: Document, text: str, *, inside: bool) -> str:
+    """The text with the target's registry; empty where nothing changed."""
+    references = find_references(text, it.context, {})
+    registries = it.context.registries
+    changed = []
+    for each in references:
+        line = text.count("\n", 0, text.find(each.old)) + 1
+        new = each.new if inside else each.new.replace(registries.target_internal, registries.target_external)
+        if each.trouble in (Trouble.NOT_MOVED, Trouble.DIGEST_UNKNOWN):
+            it.say_line(line, f"nothing moves {each.path}: left as it is", mode=Mode.WARNED, before=each.old)
+        else:
+            it.say_line(line, "", mode=Mode.NOTED, before=each.old, after=new)
+        changed.append(type(each)(each.old, new, each.trouble, each.path))
+    new_text = changed_text(text, [each for each in changed if each.old != each.new])
+    return new_text if new_text != document.text else ""
+
+
+RULES = (unreadable, helm_template, text_registry)

@@ -1,0 +1,117 @@
+"""Each rule: what stands before, what after, what is told (tests/rules/); and what holds for all of them together."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubecheck import objects_of, problems
+from rulecases import FOLDER, Case, all_cases, outcome
+
+from migrate.manifest.model import ManifestFile, RewriteOptions
+from migrate.workloads.context import Context, registries_of
+from migrate.workloads.documents import Document, Form, read_document
+from migrate.workloads.engine import run_rules
+from migrate.workloads.findings import Finding, Mode
+from migrate.workloads.rules import RULES
+
+CASES = all_cases()
+CORPUS = os.environ.get("WORKLOAD_CORPUS", "")
+"""A folder of real files, tried where it is named."""
+
+
+def context(**options: object) -> Context:
+    return Context(
+        "my-app-2", {"my-app": "my-app-2"}, registries_of(ManifestFile(version=1)),
+        RewriteOptions.model_validate(options),
+    )  # fmt: skip
+
+
+def run(name: str, raw: bytes, **options: object) -> tuple[Document, list[Finding]]:
+    document = read_document(name, raw)
+    return document, run_rules(RULES, [document], context(**options))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_rule_does_what_its_case_says(case: Case) -> None:
+    after, findings = outcome(case)
+    assert after == case.after
+    assert findings == case.findings
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.id for rule in RULES} - {path.stem for path in FOLDER.glob("*.txt")} == set()
+
+
+def test_every_case_is_of_a_rule() -> None:
+    assert {path.stem for path in FOLDER.glob("*.txt")} - {rule.id for rule in RULES} == {"whole"}
+
+
+def test_rules_say_why_and_where_that_is_written() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.says.endswith(".")
+        assert rule.link.startswith("https://")
+        assert rule.act.__doc__
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_second_rewrite_of_a_case_changes_nothing(case: Case) -> None:
+    name = (
+        "Dockerfile" if "name=Dockerfile" in case.settings else "a.json" if "name=a.json" in case.settings else "a.yaml"
+    )
+    first, _ = run(name, case.before.encode(), hooks="job")
+    once = first.written()
+    second, findings = run(name, once, hooks="job")
+    assert second.written() == once
+    assert not [each for each in findings if each.mode in (Mode.DONE, Mode.LEFT_OUT)]
+
+
+def corpus() -> list[Path]:
+    return sorted(path for path in Path(CORPUS).rglob("*") if path.is_file()) if CORPUS else []
+
+
+@pytest.mark.parametrize("path", corpus(), ids=lambda path: str(path.relative_to(CORPUS)))
+@pytest.mark.parametrize("hooks", ["ask", "job", "initContainer"])
+def test_real_files_come_out_valid_and_stay_so(path: Path, hooks: str) -> None:
+    document, findings = run(path.name, path.read_bytes(), hooks=hooks)
+    once = document.written()
+    again, _ = run(path.name, once, hooks=hooks)
+    assert again.written() == once
+    if document.form not in (Form.YAML, Form.JSON):
+        return
+    excused = {each.object.partition("/")[2] for each in findings if each.needs_human}
+    usual = {complaint for found in objects_in(path.name, path.read_text()) for complaint in complaints(found)}
+    if any(each.rule == "unknown-field" for each in findings):
+        excused |= {
+            found["metadata"]["name"] for found in objects_in(path.name, once.decode()) if unknown_fields(found)
+        }
+    for found in objects_in(path.name, once.decode()):
+        if found["kind"] in WRITTEN and found["metadata"].get("name") not in excused:
+            assert complaints(found) - usual == set(), found
+
+
+WRITTEN = ("Deployment", "BuildConfig", "ImageStream", "Route", "DeploymentConfig", "Job")
+
+
+def objects_in(name: str, text: str) -> list[dict[str, Any]]:
+    text = text.removeprefix("\ufeff")
+    documents = (
+        [json.loads(text)]
+        if text.lstrip().startswith("{") and name.endswith("json")
+        else list(yaml.safe_load_all(text))
+    )
+    return [found for document in documents for found in objects_of(document)]
+
+
+def unknown_fields(found: dict[str, Any]) -> list[str]:
+    return [each for each in problems(found) if "Additional properties are not allowed" in each]
+
+
+def complaints(found: dict[str, Any]) -> set[str]:
+    """What is wrong, without the place: a pod's mistakes are the user's, in a DeploymentConfig and in a Deployment."""
+    words = {re.sub(r"^[\w.]*: ", "", problem) for problem in problems(found)}
+    return {each for each in words if not re.search(r"^'\d+' is not of type 'integer'|name==\"\"", each)}
