@@ -10,13 +10,15 @@ from typer.main import get_command
 from migrate.cli.main import app
 from migrate.images.failures import MEANINGS
 from migrate.manifest.schema import manifest_schema
+from migrate.workloads.rules import RULES
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    "demo", "init", "check", "plan", "copy", "verify", "access plan", "access apply", "access revert", "access verify",
-    "finish", "run", "status", "schema",
+    "demo", "init", "check", "plan", "copy", "verify", "rewrite", "access plan", "access apply", "access revert",
+    "access verify", "finish", "run", "status", "schema",
 )  # fmt: skip
 
+_RULES = "## The rules\n"
 _EXIT_CODES = """\
 ## Exit codes
 
@@ -82,7 +84,19 @@ def schema() -> str:
     return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-FILES = {"docs/cli.md": cli_reference, "docs/failures.md": failures, "manifests/migration.schema.json": schema}
+def rules() -> str:
+    """docs/rules.md: its words as they are, and the table."""
+    head, _, _ = (ROOT / "docs/rules.md").read_text().partition(_RULES)
+    rows = [f"| [`{rule.id}`]({rule.link}) | `{rule.mode}` | {rule.says} |" for rule in RULES]
+    return "\n".join([f"{head}{_RULES}", "", "| rule | mode | why |", "|---|---|---|", *rows, ""])
+
+
+FILES = {
+    "docs/cli.md": cli_reference,
+    "docs/failures.md": failures,
+    "docs/rules.md": rules,
+    "manifests/migration.schema.json": schema,
+}
 
 if __name__ == "__main__":
     for name, make in FILES.items():

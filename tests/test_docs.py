@@ -3,7 +3,9 @@
 import json
 import re
 import sqlite3
+import textwrap
 from pathlib import Path
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -13,9 +15,17 @@ from conftest import Ends
 from generated import COMMANDS, FILES, ROOT
 from registrylab.client import LabClient
 from registrylab.images import make_image, make_layer
+from test_rewrite import CONFIG, put
 
 from migrate.manifest import load_manifest
+from migrate.manifest.model import ManifestFile, RewriteOptions
 from migrate.manifest.schema import manifest_schema
+from migrate.workloads.context import Context, registries_of
+from migrate.workloads.documents import read_document
+from migrate.workloads.engine import rule, run_rules
+from migrate.workloads.findings import Mode
+from migrate.workloads.pods import TEMPLATES, pod_spec
+from migrate.workloads.rules import RULES
 
 EXAMPLES = sorted((ROOT / "manifests").glob("*.yaml"))
 IMAGE = make_image([make_layer("one", 5_000)])
@@ -51,10 +61,45 @@ def test_the_readmes_commands_do_what_it_says(ends: Ends, source: LabClient, tar
         source.push(f"my-app/{name}", IMAGE, "1")
     commands = readme_commands()
     assert len(commands) >= 4
-    for command in (command for command in commands if not command.startswith(("access", "init"))):
+    for command in (command for command in commands if not command.startswith(("access", "init", "rewrite"))):
         ran = ends.run(*command.split())
         assert ran.code == 0, f"{command}: {ran.text}"
     assert set(target.images()) == {"my-app-2/web:1", "my-app-2/backend:1"}
+
+
+def test_the_readmes_rewrite_does_what_it_says(tmp_path: Path) -> None:
+    desk = Ends(cast(Any, None), cast(Any, None), tmp_path)
+    put(tmp_path / "exports/my-app", dc_yaml=CONFIG)
+    (tmp_path / "my-app.yaml").write_text(
+        "version: 1\nworkloads: [{from: exports/my-app, to: rewritten/my-app-2, project: my-app-2}]\n"
+    )
+    commands = [command for command in readme_commands() if command.startswith("rewrite")]
+    assert len(commands) == 2
+    for command in commands:
+        ran = desk.run(*command.split())
+        assert ran.code == 0, ran.text
+    assert "kind: Deployment" in (tmp_path / "rewritten/my-app-2/dc.yaml").read_text()
+
+
+def test_every_key_of_the_json_of_rewrite_is_described(tmp_path: Path) -> None:
+    described = set(re.findall(r"`([a-zA-Z]+)`", (ROOT / "docs/output.md").read_text()))
+    desk = Ends(cast(Any, None), cast(Any, None), tmp_path)
+    put(tmp_path, dc_yaml=CONFIG)
+    document = desk.run("rewrite", "dc.yaml", "--project", "a", "--to", "out", "--format", "json").json
+    assert keys(document) - described - {rule.id for rule in RULES} == set()
+
+
+def test_the_example_of_a_rule_works() -> None:
+    """The one that docs/rules.md shows, on what it is for."""
+    text = (ROOT / "docs/rules.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {"rule": rule, "Mode": Mode, "TEMPLATES": TEMPLATES, "pod_spec": pod_spec}
+    exec("from __future__ import annotations\n" + textwrap.dedent(code), names)
+    document = read_document("a.yaml", b"apiVersion: v1\nkind: Pod\nspec: {priorityClassName: high, x: y}\n")
+    context = Context("a", {}, registries_of(ManifestFile(version=1)), RewriteOptions())
+    (finding,) = run_rules([names["pod_priority"]], [document], context)
+    assert (finding.path, finding.before) == ("spec.priorityClassName", "high")
+    assert document.written().endswith(b"spec: {x: y}\n")
 
 
 def test_the_readmes_init_does_what_it_says(tmp_path: Path) -> None:

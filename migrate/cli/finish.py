@@ -104,4 +104,5 @@ def _to_apply(session: Session, options: Sequence[str]) -> str:
 def say_what_is_missing(session: Session) -> None:
     """A stage that the manifest asks for and that this version does not have."""
     if session.manifest.file.workloads:
-        say("note: `workloads` of the manifest was checked, but this version does not rewrite workloads yet")
+        rewrite = command_line("rewrite", session.manifest.path)
+        say(f"note: this version does not apply workloads yet: {rewrite} writes them, for you to look at and apply")

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrate import __version__
-from migrate.cli import access, check, copy, demo, finish, init, plan, run, schema, status, verify
+from migrate.cli import access, check, copy, demo, finish, init, plan, rewrite, run, schema, status, verify
 from migrate.cli.interrupt import StoppedError, stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
@@ -42,8 +42,8 @@ def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
 
 
 _COMMANDS = (
-    demo.demo, init.init, check.check, plan.plan, copy.copy, verify.verify, run.run, finish.finish, status.status,
-    schema.schema,
+    demo.demo, init.init, check.check, plan.plan, copy.copy, verify.verify, rewrite.rewrite, run.run, finish.finish,
+    status.status, schema.schema,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(_exiting(command))

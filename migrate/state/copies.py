@@ -14,6 +14,7 @@ from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.images.verify import FINE, Verdict, Verified
+from migrate.reference import parse_reference
 from migrate.state.rows import Rows
 from migrate.state.times import now, stamp
 
@@ -82,6 +83,16 @@ class CopyRows(Rows):
             ours.pop("", None)
             if ours:
                 found[target] = ours
+        return found
+
+    def digests_of_copies(self, registry: str) -> dict[tuple[str, str], tuple[str, str]]:
+        """(source repository, digest) -> (target repository, digest), of what was copied from a registry."""
+        query = "select source, source_digest, target, target_digest from copies where status in (?, ?)"
+        found = {}
+        for source, digest, target, target_digest in self._db.execute(query, [DONE, SKIPPED]):
+            if digest and target_digest and source.startswith(f"{registry}/"):
+                path = parse_reference(source, registry).repository.path
+                found[path, digest] = (parse_reference(target, registry).repository.path, target_digest)
         return found
 
     def damaged(self) -> dict[str, str]:

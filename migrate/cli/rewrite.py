@@ -1,0 +1,260 @@
+"""`rahti-migrate rewrite`: workloads of the source as the target runs them, with every change explained."""
+
+import difflib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from migrate.cli.options import (
+    FormatOption,
+    OutputFormat,
+    StateOption,
+    VerboseOption,
+    json_document,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.program import command_line
+from migrate.cli.session import state_path
+from migrate.errors import ExitCode, UsageError
+from migrate.manifest import Manifest, load_manifest
+from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
+from migrate.printable import printable
+from migrate.quantities import quoted
+from migrate.report import workloads as show
+from migrate.state import NoStateError, read_state
+from migrate.workloads.context import Context, MovedImages, context_of
+from migrate.workloads.folder import Output, Rewritten, check_place, rewrite_all, write
+from migrate.workloads.parse import UnreadableError, top_keys
+
+PathsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="MANIFEST|PATH...", help="A manifest; or files and folders, with --to and --project."),
+]
+ToOption = Annotated[
+    Path | None, typer.Option("--to", metavar="DIR", help="Without a manifest: the folder for the rewritten files.")
+]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--project", metavar="NEW", help="Without a manifest: the target project; with one: only what is for it."
+    ),
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--project-map", metavar="OLD=NEW", help="Without a manifest: a source project and its target."),
+]
+OptionOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="One of `options` of the manifest, such as hooks=job."),
+]
+DiffOption = Annotated[bool, typer.Option("--diff", help="Only show what would change, as a diff; write nothing.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace rewritten files that were changed by hand since.")]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One rewrite: files or folders, a folder to write to, and what the rules are to know."""
+
+    paths: tuple[Path, ...]
+    to: Path | None
+    context: Context
+
+
+def rewrite(
+    paths: PathsArgument,
+    to: ToOption = None,
+    project: TargetOption = "",
+    project_map: MapOption = None,
+    option: OptionOption = None,
+    diff: DiffOption = False,
+    force: ForceOption = False,
+    state: StateOption = None,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Write workloads anew for the target: API groups, Deployments for DeploymentConfigs, names of images; touches no
+    cluster, and never the files it reads.
+
+    Example: rahti-migrate rewrite my-app.yaml
+    """
+    set_up_logging(verbose)
+    manifest = paths[0] if len(paths) == 1 and _is_manifest(paths[0], to) else None
+    if manifest is not None:
+        _refuse_with_manifest(to, project_map)
+        loaded = load_manifest(manifest)
+        tasks = [*_tasks(loaded, project, option or (), _moved(loaded, state))]
+        unread = _tell_unread(loaded, project)
+    else:
+        unread = False
+        tasks = [_loose_task(paths, to, project, project_map or (), option or (), diff=diff)]
+    _check_places(tasks)
+    reports = [_run(task, diff=diff, force=force) for task in tasks]
+    needs_human = any(report.needs_human for report in reports) or unread
+    code = ExitCode.INCOMPLETE if needs_human else ExitCode.OK
+    if output is OutputFormat.JSON:
+        json_document(show.rewrite_document(reports, code))
+    elif diff:
+        for report in reports:
+            result(_diff(report.rewritten))
+            for line in show.rewrite_lines(report, verbose=verbose):
+                say(line)
+    else:
+        for report in reports:
+            result(show.rewrite_lines(report, verbose=verbose))
+    return code
+
+
+def _run(task: Task, *, diff: bool, force: bool) -> show.RewriteReport:
+    gc.disable()  # trees of millions of nodes that all stay: looking for garbage among them costs a third of the time
+    rewritten = rewrite_all(task.paths, task.context)
+    gc.enable()
+    written: Output | None = None
+    if not diff:
+        assert task.to is not None
+        written = write(rewritten, task.to, force=force)
+    places = ", ".join(map(str, task.paths))
+    return show.RewriteReport(places, str(task.to or ""), task.context.project, rewritten, written)
+
+
+def _check_places(tasks: Sequence[Task]) -> None:
+    """Before the first file is written: no folder is an input, or is written to twice."""
+    inputs = [path for task in tasks for path in task.paths]
+    seen: set[Path] = set()
+    for task in tasks:
+        if task.to is None:
+            continue
+        check_place(task.to, inputs)
+        place = task.to.resolve()
+        if any(place == other or place in other.parents or other in place.parents for other in seen):
+            raise UsageError(f"{task.to}: two of `workloads` are written there", "give each a folder of its own")
+        seen.add(place)
+
+
+# --- with a manifest --------------------------------------------------------------------------------------------
+
+
+def _is_manifest(path: Path, to: Path | None) -> bool:
+    """Whether a file is a manifest: it has `version` and no `kind`. What cannot be told is one, without --to."""
+    if not path.is_file():
+        return to is None and not path.exists()
+    try:
+        seen = []
+        for key in top_keys(path.read_text()):
+            if key == "kind":
+                return False
+            seen.append(key)
+    except (UnreadableError, UnicodeDecodeError):
+        return to is None
+    return "version" in seen or to is None
+
+
+def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) -> None:
+    if to is not None or project_map:
+        raise UsageError(
+            "--to and --project-map do not go with a manifest", "write `to` under `workloads`, and `projects`"
+        )
+
+
+def _tasks(manifest: Manifest, project: str, changes: Sequence[str], images: MovedImages) -> Iterator[Task]:
+    entries = [entry for entry in manifest.file.workloads or () if project in ("", entry.project)]
+    if manifest.file.workloads and not entries:
+        known = ", ".join(sorted({entry.project for entry in manifest.file.workloads}))
+        raise UsageError(f"no entry of `workloads` is for project {quoted(project)}", f"there are: {known}")
+    for entry in entries:
+        if isinstance(entry.from_, WorkloadSource):
+            continue
+        yield _task(manifest, entry, str(entry.from_), changes, images)
+
+
+def _tell_unread(manifest: Manifest, project: str) -> bool:
+    """What of the manifest is not rewritten, and why; whether something is left to be done by hand."""
+    if not manifest.file.workloads:
+        say("nothing to rewrite: the manifest has no `workloads`")
+    live = [
+        entry.from_.project
+        for entry in manifest.file.workloads or ()
+        if isinstance(entry.from_, WorkloadSource) and project in ("", entry.project)
+    ]
+    for name in live:
+        say(
+            f"workloads of {name}: this version does not read them from the cluster\n"
+            f"  -> export them (oc get all,cm,pvc,sa,rolebinding -n {name} -o yaml > {name}.yaml), and write"
+            f" `from: {name}.yaml`"
+        )
+    return bool(live)
+
+
+def _task(manifest: Manifest, entry: WorkloadEntry, path: str, changes: Sequence[str], images: MovedImages) -> Task:
+    options = _changed(entry.options, changes)
+    context = context_of(manifest.file, entry.project, options, images)
+    return Task((manifest.file_path(path),), manifest.file_path(entry.to), context)
+
+
+def _moved(manifest: Manifest, state: Path | None) -> MovedImages:
+    """Which images the manifest moves, and the digests that the copies of its state ended with."""
+    requests = manifest.images if manifest.file.images is not None else None
+    digests: Mapping[tuple[str, str], tuple[str, str]] = {}
+    try:
+        with read_state(state_path(manifest.path, state), manifest.path, manifest.file.target.registry) as kept:
+            digests = kept.digests_of_copies(manifest.file.source.registry)
+    except NoStateError:
+        if requests is not None:
+            say(
+                "note: there is no state yet: references by digest stay unsettled until the images are copied:"
+                f" {command_line('copy', manifest.path)}"
+            )
+    return MovedImages(requests, digests)
+
+
+# --- without a manifest -----------------------------------------------------------------------------------------
+
+
+def _loose_task(
+    paths: Sequence[Path], to: Path | None, project: str, maps: Sequence[str], changes: Sequence[str], *, diff: bool
+) -> Task:
+    if not project:
+        raise UsageError("which project is it for?", "say --project NEW, the target project")
+    if not valid_project(project):
+        raise UsageError(f"--project: {quoted(project)} is not a project name", "lower-case letters, digits and -")
+    if to is None and not diff:
+        raise UsageError("where to?", "say --to DIR, a folder for the rewritten files; or --diff to only look")
+    context = context_of(ManifestFile(version=1), project, _changed(RewriteOptions(), changes), MovedImages())
+    return Task(tuple(paths), to, replace(context, projects=dict(_pair(each) for each in maps)))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not sign or not valid_project(old) or not valid_project(new):
+        raise UsageError(f"--project-map: {quoted(text)} is not OLD=NEW", "such as --project-map my-app=my-app-2")
+    return old, new
+
+
+def _changed(options: RewriteOptions, changes: Sequence[str]) -> RewriteOptions:
+    """Options with those of the command line in them."""
+    data: dict[str, object] = options.model_dump(by_alias=True)
+    for each in changes:
+        name, sign, value = each.partition("=")
+        if not sign or name not in data:
+            raise UsageError(f"--option: there is no option {quoted(name)}", f"there are: {', '.join(data)}")
+        data[name] = {"true": True, "false": False}.get(value, value)
+    try:
+        return RewriteOptions.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--option {first['loc'][0]}: {first['msg']}", "docs/rules.md lists the options") from None
+
+
+def _diff(rewritten: Rewritten) -> Iterator[str]:
+    """A unified diff of every file that changes."""
+    for name in sorted([*rewritten.changed, *rewritten.gone]):
+        old = rewritten.before[name].decode(errors="replace").splitlines()
+        new = (rewritten.files.get(name) or b"").decode(errors="replace").splitlines()
+        for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""):
+            yield printable(line, 100_000) if not line.isprintable() and "\t" not in line else line

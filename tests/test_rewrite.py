@@ -1,0 +1,278 @@
+"""`rahti-migrate rewrite` as its user meets it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from conftest import Ends, Ran
+from kubecheck import objects_of, problems
+from registrylab.client import LabClient
+from registrylab.images import make_image, make_layer
+
+CONFIG = """\
+apiVersion: v1
+kind: DeploymentConfig
+metadata: {name: web, namespace: my-app}
+spec:
+  replicas: 1
+  selector: {app: web}   # who
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'docker-registry.default.svc:5000/my-app/web:1'}]}
+"""
+HOOKED = CONFIG.replace(
+    "  replicas: 1\n", "  strategy: {rollingParams: {pre: {execNewPod: {command: [a]}}}}\n  replicas: 1\n"
+)
+SECRET = (
+    "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: 'docker-registry.rahti.csc.fi hunter2'}}\n"
+)
+WORDS = ("--project", "my-app-2")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Ends:
+    """The program without registries."""
+    nobody = cast(Any, None)
+    (tmp_path / "work").mkdir()
+    return Ends(nobody, nobody, tmp_path / "work")
+
+
+def files(folder: Path) -> dict[str, str]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".rahti-migrate-files"]
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in found}
+
+
+def put(folder: Path, **texts: str) -> Path:
+    for name, text in texts.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_folder_comes_out_in_the_same_layout(desk: Ends) -> None:
+    source = put(desk.folder / "in", a__dc_yaml=CONFIG, README_md="docker-registry.rahti.csc.fi/my-app/web", x_bin="x")
+    put(source, _git__config_yaml="kind: A", gone_yaml="{apiVersion: v1, kind: Event, metadata: {name: e}}")
+    before = files(source)
+    ran = desk.run("rewrite", "in", "--to", "out", *WORDS)
+    assert ran.code == 0, ran.text
+    assert files(source) == before
+    after = files(desk.folder / "out")
+    assert set(after) == {"a/dc.yaml", "README.md", "x.bin"}
+    assert "kind: Deployment\n" in after["a/dc.yaml"]
+    assert "   # who\n" in after["a/dc.yaml"]
+    assert after["README.md"] == "image-registry.apps.2.rahti.csc.fi/my-app-2/web"
+    (found,) = objects_of(yaml.safe_load(after["a/dc.yaml"]))
+    assert problems(found) == []
+    assert "4 files: 2 changed, 1 as they were, 1 left out; 3 written" in ran.out
+    again = desk.run("rewrite", "out", "--to", "again", *WORDS)
+    assert again.code == 0
+    assert files(desk.folder / "again") == after
+
+
+def test_what_a_human_must_do_comes_first_and_is_exit_3(desk: Ends) -> None:
+    put(desk.folder, dc_yaml=HOOKED)
+    ran = desk.run("rewrite", "dc.yaml", "--to", "out", *WORDS)
+    assert ran.code == 3
+    first = ran.out.splitlines()[:4]
+    assert first[0] == "For you to decide first (1):"
+    assert "dc.yaml:5 DeploymentConfig/web spec.strategy.rollingParams.pre" in first[2]
+    assert "options.hooks" in first[3]
+    assert "kind: DeploymentConfig" in (desk.folder / "out/dc.yaml").read_text()
+    settled = desk.run("rewrite", "dc.yaml", "--to", "out", *WORDS, "--option", "hooks=job")
+    assert settled.code == 0, settled.text
+    assert [found["kind"] for found in yaml.safe_load_all((desk.folder / "out/dc.yaml").read_text())] == [
+        "Deployment",
+        "Job",
+    ]
+
+
+def test_the_json_has_every_finding(desk: Ends) -> None:
+    put(desk.folder, dc_yaml=CONFIG)
+    ran = desk.run("rewrite", "dc.yaml", "--to", "out", *WORDS, "--format", "json")
+    (entry,) = ran.json["rewrites"]
+    assert entry["files"]["changed"] == ["dc.yaml"]
+    assert sum(entry["counts"].values()) == len(entry["findings"])
+    (image,) = [each for each in entry["findings"] if each["rule"] == "image-registry"]
+    assert image == {
+        "file": "dc.yaml", "line": 9, "object": "DeploymentConfig/web",
+        "path": "spec.template.spec.containers[0].image",
+        "rule": "image-registry", "mode": "done", "before": "docker-registry.default.svc:5000/my-app/web:1",
+        "after": "image-registry.openshift-image-registry.svc:5000/my-app-2/web:1", "words": "",
+    }  # fmt: skip
+    assert set(ran.json["rules"]) == {each["rule"] for each in entry["findings"]}
+
+
+def test_a_diff_writes_nothing(desk: Ends) -> None:
+    put(desk.folder, dc_yaml=CONFIG)
+    ran = desk.run("rewrite", "dc.yaml", "--diff", *WORDS)
+    assert ran.code == 0
+    assert "+kind: Deployment" in ran.out.splitlines()
+    assert files(desk.folder / "out") == {}
+    assert "nothing was written" in ran.err
+
+
+def test_what_somebody_changed_since_is_kept(desk: Ends) -> None:
+    put(desk.folder / "in", dc_yaml=CONFIG, old_yaml=CONFIG.replace("web", "old"))
+    rewrite = ("rewrite", "in", "--to", "out", *WORDS)
+    assert desk.run(*rewrite).code == 0
+    mine = desk.folder / "out/dc.yaml"
+    mine.write_text(mine.read_text() + "# mine\n")
+    (desk.folder / "in/old.yaml").unlink()
+    put(desk.folder / "out", notes_txt="mine")
+    ran = desk.run(*rewrite)
+    assert ran.code == 3
+    assert ran.out.startswith("out/dc.yaml: changed by hand since it was written: kept; --force replaces it")
+    assert set(files(desk.folder / "out")) == {"dc.yaml", "notes.txt"}
+    assert mine.read_text().endswith("# mine\n")
+    assert desk.run(*rewrite).code == 3
+    assert desk.run(*rewrite, "--force").code == 0
+    assert "# mine" not in mine.read_text()
+    assert desk.run(*rewrite).code == 0
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [("in", "lie among those"), ("in/out", "lie among those"), (".", "lie among those"), ("in/dc.yaml", "is a file")],
+)
+def test_the_input_is_never_written_to(desk: Ends, to: str, words: str) -> None:
+    source = put(desk.folder / "in", dc_yaml=CONFIG)
+    ran = desk.run("rewrite", "in", "--to", to, *WORDS)
+    assert ran.code == 2
+    assert words in ran.err
+    assert files(source) == {"dc.yaml": CONFIG}
+
+
+def test_links_are_neither_followed_nor_written_through(desk: Ends) -> None:
+    source = put(desk.folder / "in", dc_yaml=CONFIG, a__b_yaml=CONFIG)
+    put(desk.folder / "elsewhere", secret_yaml=SECRET)
+    (source / "link.yaml").symlink_to(desk.folder / "elsewhere/secret.yaml")
+    (source / "loop").symlink_to(source)
+    assert desk.run("rewrite", "in", "--to", "out", *WORDS).code == 0
+    assert set(files(desk.folder / "out")) == {"dc.yaml", "a/b.yaml"}
+    (desk.folder / "out2").mkdir()
+    (desk.folder / "out2/a").symlink_to(desk.folder / "elsewhere")
+    ran = desk.run("rewrite", "in", "--to", "out2", *WORDS)
+    assert ran.code == 2
+    assert "a link leads out" in ran.err
+    assert files(desk.folder / "elsewhere") == {"secret.yaml": SECRET}
+
+
+def test_secrets_are_not_shown(desk: Ends) -> None:
+    applied = SECRET.replace(
+        "name: s", "name: s, annotations: {kubectl.kubernetes.io/last-applied-configuration: hunter2}"
+    )
+    put(desk.folder, secret_yaml=applied + "---\n" + CONFIG)
+    for more in ((), ("--format", "json"), ("-v",)):
+        ran = desk.run("rewrite", "secret.yaml", "--to", "out", *WORDS, *more)
+        assert "hunter2" not in ran.text
+        assert "secret-registry" in ran.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("dc.yaml", "--to", "out"), "which project is it for?"),
+        (("dc.yaml", "--project", "a"), "where to?"),
+        (("dc.yaml", "--project", "A_b", "--to", "out"), "is not a project name"),
+        (("dc.yaml", "--project", "a", "--to", "out", "--project-map", "x"), "is not OLD=NEW"),
+        (("dc.yaml", "--project", "a", "--to", "out", "--option", "x=y"), "there is no option"),
+        (("dc.yaml", "--project", "a", "--to", "out", "--option", "hooks=y"), "--option hooks"),
+        (("gone.yaml", "--project", "a", "--to", "out"), "no such file or folder"),
+        (("dc.yaml", "in/dc.yaml", "--project", "a", "--to", "out"), "would both be written as dc.yaml"),
+        (("gone.yaml",), "cannot be read"),
+        (("m.yaml", "--to", "out"), "do not go with a manifest"),
+        (("m.yaml", "--project", "nobody"), "no entry of `workloads` is for project"),
+        (("twice.yaml",), "writes there already"),
+    ],
+)
+def test_wrong_usage_is_said_and_nothing_is_written(desk: Ends, arguments: tuple[str, ...], words: str) -> None:
+    put(desk.folder, dc_yaml=CONFIG, in__dc_yaml=CONFIG)
+    entry = "{from: in, to: out, project: my-app-2}"
+    put(
+        desk.folder,
+        m_yaml=f"version: 1\nworkloads: [{entry}]\n",
+        twice_yaml=f"version: 1\nworkloads: [{entry}, {entry}]\n",
+    )
+    ran = desk.run("rewrite", *arguments)
+    assert ran.code == 2, ran.text
+    assert words in ran.err
+    assert files(desk.folder / "out") == {}
+
+
+# --- with a manifest --------------------------------------------------------------------------------------------
+
+MANIFEST = """\
+projects: {my-app: my-app-2}
+images: ['my-app/web:1', {from: 'my-app/api:2', to: 'my-app-2/backend:2'}]
+workloads: [{from: in, to: out, project: my-app-2, options: {%s}}]
+"""
+REFERENCE = "docker-registry.default.svc:5000/my-app"
+
+
+def pod(image: str) -> str:
+    return (
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [{{name: a, image: '{image}'}}]}}}}\n"
+    )
+
+
+def image_in(ends: Ends) -> str:
+    (found,) = yaml.safe_load_all((ends.folder / "out/pod.yaml").read_text())
+    return str(found["spec"]["containers"][0]["image"])
+
+
+def rewrite_pod(ends: Ends, image: str, options: str = "") -> Ran:
+    put(ends.folder / "in", pod_yaml=pod(image))
+    return ends.run("rewrite", ends.manifest(MANIFEST % options))
+
+
+def test_digests_are_those_that_the_copy_recorded(ends: Ends, source: LabClient, target: LabClient) -> None:
+    image = make_image([make_layer("one", 5_000)])
+    old = source.push("my-app/web", image, "1")
+    source.push("my-app/api", image, "2")
+    unknown = rewrite_pod(ends, f"{REFERENCE}/web@{old}")
+    assert unknown.code == 3
+    assert "nothing recorded what this digest became" in unknown.out
+    assert "there is no state yet" in unknown.err
+    assert image_in(ends) == f"{REFERENCE}/web@{old}"
+    assert ends.run("copy", ends.manifest(MANIFEST % "")).code == 0
+    known = rewrite_pod(ends, f"{REFERENCE}/web@{old}")
+    assert known.code == 0, known.text
+    new = image_in(ends).partition("@")[2]
+    assert new != old
+    assert new == target.images()["my-app-2/web:1"]
+    assert image_in(ends) == f"image-registry.openshift-image-registry.svc:5000/my-app-2/web@{new}"
+
+
+def test_images_get_the_name_that_the_manifest_gives_them(ends: Ends) -> None:
+    assert rewrite_pod(ends, f"{REFERENCE}/api:2").code == 0
+    assert image_in(ends) == "image-registry.openshift-image-registry.svc:5000/my-app-2/backend:2"
+
+
+def test_an_image_that_nothing_moves_is_asked_about(ends: Ends) -> None:
+    ran = rewrite_pod(ends, f"{REFERENCE}/web:9")
+    assert ran.code == 3
+    assert "no entry of `images` moves my-app/web" in ran.out
+    assert image_in(ends) == f"{REFERENCE}/web:9"
+
+
+def test_the_bridge_keeps_the_old_registry_and_says_how_to_pull(ends: Ends) -> None:
+    ran = rewrite_pod(ends, f"{REFERENCE}/web:9", "missingImages: bridge")
+    assert ran.code == 0, ran.text
+    assert image_in(ends) == f"{ends.source.host}/my-app/web:9"
+    (command,) = set(re.findall(r"oc create secret docker-registry .*", ran.out))
+    assert f"--docker-server={ends.source.host}" in command
+    assert "-n my-app-2" in command
+    (found,) = yaml.safe_load_all((ends.folder / "out/pod.yaml").read_text())
+    assert found["spec"]["imagePullSecrets"][0]["name"] in command
+
+
+def test_live_workloads_are_said_to_be_left(desk: Ends) -> None:
+    put(desk.folder, m_yaml="version: 1\nworkloads: [{from: {cluster: source, project: p}, to: out, project: q}]\n")
+    ran = desk.run("rewrite", "m.yaml")
+    assert ran.code == 3
+    assert "oc get all" in ran.err
+    assert json.loads(desk.run("rewrite", "m.yaml", "--format", "json").out)["rewrites"] == []
