@@ -1,13 +1,17 @@
 """Each rule: what stands before, what after, what is told (tests/rules/); and what holds for all of them together."""
 
+import copy
 import json
 import os
+import random
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kubecheck import objects_of, problems
 from rulecases import FOLDER, Case, all_cases, outcome
 
@@ -68,6 +72,50 @@ def test_a_second_rewrite_of_a_case_changes_nothing(case: Case) -> None:
     second, findings = run(name, once, hooks="job")
     assert second.written() == once
     assert not [each for each in findings if each.mode in (Mode.DONE, Mode.LEFT_OUT)]
+
+
+ODD = [
+    None, "", {}, [], "x", 5, True, ["a"], {"a": "b"}, [None], [{"name": "a"}], "${X}", "${{X}}",
+    "docker-registry.default.svc:5000", "docker-registry.default.svc:5000/my-app/web@sha256:" + "0" * 64,
+]  # fmt: skip
+PARSED = [list(yaml.safe_load_all(case.before)) for case in CASES if case.rule not in ("unreadable", "helm-template")]
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(PARSED), st.integers(), st.sampled_from(["ask", "job", "initContainer"]),
+    st.sampled_from(["finding", "bridge"]), st.sampled_from(["convert", "convert", "keep"]),
+    st.sampled_from([None, False]),
+)  # fmt: skip
+def test_odd_objects_break_no_rule_and_a_second_rewrite_changes_nothing(
+    data: list[Any], seed: int, hooks: str, missing: str, configs: str, flow: bool | None
+) -> None:
+    documents = copy.deepcopy(data)
+    chance = random.Random(seed)
+    for document in documents:
+        make_odd(document, chance)
+    text = yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=flow)
+    options = {"hooks": hooks, "missingImages": missing, "deploymentConfig": configs}
+    once = run("a.yaml", text.encode(), **options)[0].written()
+    assert run("a.yaml", once, **options)[0].written() == once
+
+
+def make_odd(data: Any, chance: random.Random) -> None:
+    """Take a few values out of an object, or put others in their place."""
+    places: list[tuple[Any, Any]] = []
+    waiting = [data]
+    while waiting:
+        here = waiting.pop()
+        inside = (
+            list(here.items()) if isinstance(here, dict) else list(enumerate(here)) if isinstance(here, list) else []
+        )
+        places += [(here, key) for key, _ in inside]
+        waiting += [value for _, value in inside]
+    for where, key in chance.sample(places, min(len(places), chance.randrange(4))):
+        if isinstance(where, dict) and chance.random() < 0.3:
+            where.pop(key)
+        else:
+            where[key] = copy.deepcopy(chance.choice(ODD))
 
 
 def corpus() -> list[Path]:

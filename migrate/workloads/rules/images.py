@@ -15,6 +15,7 @@ from migrate.workloads.pods import containers, pod_spec
 from migrate.workloads.rules.bridge import bridged, tell_missing
 from migrate.workloads.rules.triggers import followed_containers
 
+_HIDDEN = "(hidden)"
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _HUB = "https://docs.docker.com/docker-hub/usage/pulls/"
 _HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
@@ -126,18 +127,29 @@ def _tell(it: Editor, node: Scalar, references: list[Found]) -> None:
     ["Secret"],
 )
 def secret_registry(it: Editor, found: Object) -> None:
-    """Told by key, never with the value."""
+    """Told by key, never with the value; options.secrets changes it, but no logins: those are of the old cluster."""
     pattern = it.context.registries.pattern()
+    is_login = found.root.text("type").startswith("kubernetes.io/dockerc")
     for where in ("data", "stringData"):
         for name, node in found.root.map(where).items():
-            if isinstance(node, Scalar) and pattern.search(_decoded(node.value) if where == "data" else node.value):
-                it.say(node, "a login or setting for the old registry: make it anew for the new one", before="(hidden)",
-                       path=f"{where}[{name}]")  # fmt: skip
+            if not isinstance(node, Scalar):
+                continue
+            text = _decoded(node.value) if where == "data" else node.value
+            if not pattern.search(text):
+                continue
+            if it.context.options.secrets and not is_login and ".docker" not in name:
+                new = changed_text(text, find_references(text, it.context, it.world.tags_by_digest))
+                new = base64.b64encode(new.encode()).decode() if where == "data" else new
+                it.change(node, new, mode=Mode.NOTED, shown=(_HIDDEN, _HIDDEN))
+            else:
+                words = "a login or setting for the old registry: make it anew for the new one"
+                it.say(node, words, before=_HIDDEN, path=f"{where}[{name}]")
 
 
 def _decoded(text: str) -> str:
+    """The text in base64; empty where it holds none."""
     try:
-        return base64.b64decode(text, validate=False).decode(errors="replace")
+        return base64.b64decode(text).decode()
     except (binascii.Error, ValueError):
         return ""
 

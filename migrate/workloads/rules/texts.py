@@ -70,7 +70,8 @@ def text_registry(it: Editor, document: Document) -> None:
     is_text = document.form in (Form.TEXT, Form.BROKEN)
     has_objects = any(node.value == "kind" for root in document.roots for node in _keys(root))
     if is_text or (document.form in (Form.YAML, Form.JSON) and not has_objects):
-        document.new_text = _with_registry(it, document, document.text, inside=False)
+        is_base = re.search(r"(^|/)kustomization\.ya?ml$", document.name) is not None
+        document.new_text = _with_registry(it, document, document.text, inside=is_base)
 
 
 def _keys(root: Node) -> Iterator[Scalar]:
