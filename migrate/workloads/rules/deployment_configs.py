@@ -23,7 +23,8 @@ LABEL = "deploymentconfig"
 def converts(it: Editor, found: Object) -> bool:
     """Whether a DeploymentConfig becomes a Deployment."""
     is_wanted = it.context.options.deployment_config == "convert"
-    return is_wanted and found.kind == "DeploymentConfig" and found not in _kept(it)
+    is_one = found.kind == "DeploymentConfig" and found.group == "apps.openshift.io"
+    return is_wanted and is_one and found not in _kept(it)
 
 
 def _kept(it: Editor) -> list[Object]:

@@ -14,7 +14,7 @@ from migrate.workloads.documents import Object
 from migrate.workloads.engine import Editor, name_of, rule
 from migrate.workloads.findings import Mode
 from migrate.workloads.moved import SHARED_PROJECT, is_variable, moved_image
-from migrate.workloads.nodes import Map, Scalar, data_of, text_of
+from migrate.workloads.nodes import Map, text_of
 from migrate.workloads.pods import TEMPLATES, containers, pod_spec
 from migrate.workloads.rules.bridge import bridge_reference, bridged, is_missing, source_project, tell_missing
 from migrate.workloads.rules.deployment_configs import conversion, converts
@@ -288,6 +288,5 @@ def followed_containers(found: Object) -> set[str]:
         if trigger.map("imageChangeParams").text("automatic") == "true"
         for each in trigger.map("imageChangeParams").nodes_of("containerNames")
     }
-    node = found.meta.map("annotations").get(ANNOTATION)
-    text = data_of(node) if isinstance(node, Scalar) else ""
+    text = found.meta.map("annotations").text(ANNOTATION)
     return names | set(re.findall(r'@\.name==\\?"([^"\\]*)\\?"', text))
