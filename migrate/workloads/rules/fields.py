@@ -22,6 +22,13 @@ _CONTAINER_FIELDS = (
     "terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts workingDir"
 )
 _POD, _CONTAINER = frozenset(_POD_FIELDS.split()), frozenset(_CONTAINER_FIELDS.split())
+_OF_ITEMS = {
+    "env": frozenset(("name", "value", "valueFrom")),
+    "ports": frozenset(("name", "containerPort", "protocol", "hostPort", "hostIP")),
+    "volumeMounts": frozenset(
+        ("name", "mountPath", "subPath", "subPathExpr", "readOnly", "mountPropagation", "recursiveReadOnly")
+    ),
+}
 _MEANT = {"livelinessProbe": "livenessProbe", "capabilities": "securityContext.capabilities"}
 
 
@@ -37,6 +44,9 @@ def unknown_field(it: Editor, found: Object) -> None:
     _tell(it, spec, _POD)
     for container in containers(spec):
         _tell(it, container, _CONTAINER)
+        for name, known in _OF_ITEMS.items():
+            for item in container.maps(name):
+                _tell(it, item, known)
 
 
 def _tell(it: Editor, where: Map, known: frozenset[str]) -> None:

@@ -298,6 +298,22 @@ def project_name(it: Editor, found: Object) -> None:
             it.change(node, projects[node.value])
 
 
+@rule(
+    "project-parameter",
+    Mode.NOTED,
+    "A parameter for a project has the source project as its value, and would lead back there.",
+    "https://docs.openshift.com/container-platform/4.15/openshift_images/using-templates.html",
+    ["Template"],
+)
+def project_parameter(it: Editor, found: Object) -> None:
+    """The value of a parameter with NAMESPACE or PROJECT in its name -> the target project."""
+    for parameter in found.root.maps("parameters"):
+        value, name = parameter.scalar("value"), parameter.text("name").upper()
+        if value is not None and ("NAMESPACE" in name or "PROJECT" in name):
+            it.change(value, it.context.target_project(value.value))
+
+
 RULES = (
     image_registry, secret_registry, moved_registry, ended_image, docker_hub, other_internal_registry, project_name,
+    project_parameter,
 )  # fmt: skip
