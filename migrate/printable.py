@@ -8,6 +8,10 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\
 _QUERY = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*""")
 
 
+_LOGIN = re.compile(r"(\w://[^/\s:@]*:)[^@\s/]+@")
+"""The password in an address."""
+
+
 _SECRET = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/_.~=-]{8,}")
 """A login as it stands in a request; some servers give back what they were sent."""
 
@@ -16,7 +20,8 @@ def printable(text: str, limit: int = 500) -> str:
     """Somebody else's words on one line, not endless.
 
     Control characters (a registry may send escape sequences) and what no file or database can hold become spaces; the
-    queries of addresses are cut off, for those of object stores hold signatures.
+    queries of addresses are cut off, for those of object stores hold signatures, and so are passwords in addresses.
     """
-    clean = _SECRET.sub(r"\1 ...", _QUERY.sub(r"\1?...", _UNPRINTABLE.sub(" ", text))).strip()
+    clean = _LOGIN.sub(r"\1...@", text)
+    clean = _SECRET.sub(r"\1 ...", _QUERY.sub(r"\1?...", _UNPRINTABLE.sub(" ", clean))).strip()
     return clean if len(clean) <= limit else f"{clean[:limit]}..."

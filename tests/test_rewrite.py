@@ -172,6 +172,30 @@ def test_secrets_are_not_shown(desk: Ends) -> None:
         assert "secret-registry" in ran.text
 
 
+def test_variables_of_what_is_shown_whole_are_not_shown(desk: Ends) -> None:
+    put(desk.folder, dc_yaml=HOOKED.replace("command: [a]", "command: [a], env: [{name: PGPASSWORD, value: hunter2}]"))
+    for option in ("hooks=ask", "hooks=job", "hooks=initContainer"):
+        ran = desk.run("rewrite", "dc.yaml", "--to", "out", *WORDS, "-v", "--option", option, "--force")
+        assert "PGPASSWORD" in ran.out or option == "hooks=ask"
+        assert "hunter2" not in ran.text
+        assert "hunter2" in (desk.folder / "out/dc.yaml").read_text()
+
+
+@pytest.mark.parametrize("text", ["stringData: {a: hunter2, b: 'docker-registry.rahti.csc.fi'}", "data:\n  a: hunter2"])
+def test_a_diff_shows_no_values_of_secrets(desk: Ends, text: str) -> None:
+    put(desk.folder, s_yaml=f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s, uid: x}}\n{text}\n")
+    ran = desk.run("rewrite", "s.yaml", "--diff", *WORDS, "--option", "secrets=true")
+    assert "-metadata: {name: s, uid: x}" in ran.out
+    assert "hunter2" not in ran.text
+
+
+@pytest.mark.parametrize("more", [("--to", "out"), ()])
+def test_a_file_that_cannot_be_read_is_said(desk: Ends, more: tuple[str, ...]) -> None:
+    ran = desk.run("rewrite", "/proc/self/mem", *more, *WORDS)
+    assert ran.code == 2
+    assert "/proc/self/mem: cannot be read: Input/output error" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -211,6 +235,7 @@ images: ['my-app/web:1', {from: 'my-app/api:2', to: 'my-app-2/backend:2'}]
 workloads: [{from: in, to: out, project: my-app-2, options: {%s}}]
 """
 REFERENCE = "docker-registry.default.svc:5000/my-app"
+ODD = f"sha256:{'1' * 64}"
 
 
 def pod(image: str) -> str:
@@ -245,6 +270,33 @@ def test_digests_are_those_that_the_copy_recorded(ends: Ends, source: LabClient,
     assert new != old
     assert new == target.images()["my-app-2/web:1"]
     assert image_in(ends) == f"image-registry.openshift-image-registry.svc:5000/my-app-2/web@{new}"
+
+
+def test_a_digest_that_no_copy_brought_is_said_to_be_missing(ends: Ends, source: LabClient) -> None:
+    source.push("my-app/web", make_image([make_layer("one", 5_000)]), "1")
+    source.push("my-app/api", make_image([make_layer("two", 5_000)]), "2")
+    assert ends.run("copy", ends.manifest(MANIFEST % "")).code == 0
+    asked = rewrite_pod(ends, f"{REFERENCE}/web@{ODD}")
+    assert asked.code == 3
+    assert f"no entry of `images` moves my-app/web@{ODD}" in asked.out
+    bridged = rewrite_pod(ends, f"{REFERENCE}/web@{ODD}", "missingImages: bridge")
+    assert bridged.code == 0, bridged.text
+    assert image_in(ends) == f"{ends.source.host}/my-app/web@{ODD}"
+
+
+def test_a_digest_of_a_repository_that_nothing_moves_is_bridged(ends: Ends) -> None:
+    assert rewrite_pod(ends, f"{REFERENCE}/other@{ODD}").code == 3
+    assert rewrite_pod(ends, f"{REFERENCE}/other@{ODD}", "missingImages: bridge").code == 0
+    assert image_in(ends) == f"{ends.source.host}/my-app/other@{ODD}"
+
+
+def test_a_digest_gets_the_tag_that_a_stream_without_a_project_says(desk: Ends) -> None:
+    status = f"{{tags: [{{tag: '1', items: [{{image: {ODD}}}]}}]}}"
+    stream = f"{{apiVersion: v1, kind: ImageStream, metadata: {{name: web}}, status: {status}}}\n"
+    put(desk.folder / "in", stream_yaml=stream, pod_yaml=pod(f"{REFERENCE}/web@{ODD}"))
+    ran = desk.run("rewrite", "in", "--to", "out", *WORDS, "--project-map", "my-app=my-app-2")
+    assert ran.code == 0, ran.text
+    assert image_in(desk) == "image-registry.openshift-image-registry.svc:5000/my-app-2/web:1"
 
 
 def test_images_get_the_name_that_the_manifest_gives_them(ends: Ends) -> None:

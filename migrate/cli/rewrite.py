@@ -2,6 +2,7 @@
 
 import difflib
 import gc
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from migrate.state import NoStateError, read_state
 from migrate.workloads.context import Context, MovedImages, context_of
 from migrate.workloads.folder import Output, Rewritten, check_place, rewrite_all, write
 from migrate.workloads.parse import UnreadableError, top_keys
+from migrate.workloads.shown import HIDDEN
 
 PathsArgument = Annotated[
     list[Path],
@@ -152,6 +154,8 @@ def _is_manifest(path: Path, to: Path | None) -> bool:
             seen.append(key)
     except (UnreadableError, UnicodeDecodeError):
         return to is None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     return "version" in seen or to is None
 
 
@@ -252,9 +256,11 @@ def _changed(options: RewriteOptions, changes: Sequence[str]) -> RewriteOptions:
 
 
 def _diff(rewritten: Rewritten) -> Iterator[str]:
-    """A unified diff of every file that changes."""
+    """A unified diff of every file that changes; values of Secrets are hidden."""
     for name in sorted([*rewritten.changed, *rewritten.gone]):
+        secrets = re.compile("|".join(map(re.escape, sorted(rewritten.secrets.get(name, ()), key=len, reverse=True))))
         old = rewritten.before[name].decode(errors="replace").splitlines()
         new = (rewritten.files.get(name) or b"").decode(errors="replace").splitlines()
         for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm=""):
+            line = secrets.sub(HIDDEN, line) if secrets.pattern else line
             yield printable(line, 100_000) if not line.isprintable() and "\t" not in line else line

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from migrate.manifest.model import ManifestFile, RewriteOptions
 from migrate.manifest.rahti import SOURCE_REGISTRIES
@@ -24,23 +25,10 @@ class Registries:
     target_external: str
     known_by_address: bool = True
 
-    def is_source(self, host: str) -> bool:
-        """Whether a host of a reference is the source's registry."""
-        host = host.lower().removesuffix(":443")
-        return host == self.source_external or self.is_internal(host)
-
     def is_internal(self, host: str) -> bool:
         """Whether a host is a name that the source's registry has inside its cluster."""
         host = host.lower()
         return host in self.source_internal or (self.known_by_address and bool(_SERVICE_NETWORK.fullmatch(host)))
-
-    def is_target(self, host: str) -> bool:
-        """Whether a host is the target's registry."""
-        return host.lower() in (
-            self.target_internal,
-            f"{self.target_internal.partition(':')[0]}.cluster.local:5000",
-            self.target_external,
-        )
 
     def moved(self, host: str) -> str:
         """The target's name for a name of the source's registry: inside stays inside, outside stays outside."""
@@ -69,6 +57,18 @@ class MovedImages:
         """Where an image of a source repository went: repository and digest."""
         return self.digests.get((path, digest))
 
+    @cached_property
+    def _copied(self) -> frozenset[str]:
+        return frozenset(path for path, _ in self.digests)
+
+    def may_move(self, path: str, registry: str) -> bool:
+        """Whether a digest of a source repository that no copy recorded may still come: its copy is to be made yet."""
+        if self.requests is None:
+            return True
+        return path not in self._copied and any(
+            request.source.repository.registry == registry and _is_of(request, path) for request in self.requests
+        )
+
     def target(self, path: str, tag: str, registry: str) -> tuple[str, str] | None:
         """Target repository and tag of a source image; the empty repository where only projects decide.
 
@@ -80,6 +80,11 @@ class MovedImages:
             if request.source.repository.registry == registry and (found := _covers(request, path, tag)):
                 return found
         return None
+
+
+def _is_of(request: ImageRequest, path: str) -> bool:
+    source = request.source.repository.path
+    return path == source or (request.project and path.startswith(f"{source}/"))
 
 
 def _covers(request: ImageRequest, path: str, tag: str) -> tuple[str, str] | None:

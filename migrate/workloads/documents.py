@@ -127,9 +127,9 @@ class Document:
         """Read the text again and compare."""
         try:
             again = shape(parse_json(text)) if self.form is Form.JSON else yaml_shape(text)
-            for wanted, found in zip_longest(shape(kept), again):
+            for number, (wanted, found) in enumerate(zip_longest(shape(kept), again), start=1):
                 if wanted != found:
-                    raise NotTheSameError(f"{self.name}: {found} was written where {wanted} was meant")
+                    raise NotTheSameError(f"{self.name}: value {number} of what was written is not what was meant")
         except UnreadableError as error:
             raise NotTheSameError(f"{self.name}: {error.what} (line {error.line} of what was written)") from None
 

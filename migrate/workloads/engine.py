@@ -3,7 +3,6 @@
 A rule is one function with an id, a mode, a sentence and a link; docs/rules.md shows how to write one.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from migrate.workloads.context import Context
 from migrate.workloads.documents import Document, Object, beside, leave_out, objects_of
 from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, data_of, followed, fresh, path_of, text_of
+from migrate.workloads.shown import HIDDEN, LENGTH, shown
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,8 @@ class World:
     Attributes:
         objects: in the order of the files; new ones are added, those left out are taken away.
         memory: what rules keep for later rules, by the name of whoever keeps it.
-        tags_by_digest: (repository, digest) -> a tag that has it, as the status of image streams says.
+        tags_by_digest: (repository, digest) -> a tag that has it, as the status of image streams says; streams that
+            name no project stand as `/stream`.
     """
 
     context: Context
@@ -121,14 +121,14 @@ class Editor:
         old, new = where.get(name), fresh(data)
         if old is not None and not isinstance(data, Node) and data_of(old) == data_of(new):
             return
-        before = self.shown(old) if old is not None else ""
+        before = self._shown(old) if old is not None else ""
         at = old if old is not None and where.index(name) >= 0 else where
         line = self._line(at)
         if isinstance(old, Scalar) and isinstance(data, str) and not old.is_null and where.index(name) >= 0:
             old.put(data)
         else:
             where.put(name, new, after, first=first)
-        self._tell(line, self._path(where, name), mode, before, self.shown(new), words)
+        self._tell(line, self._path(where, name), mode, before, self._shown(new), words)
 
     def ensure(self, where: Map, name: str, *, after: str = "") -> Map:
         """The mapping under a key; made, where there is none or null. No finding: what is put in will be one."""
@@ -146,7 +146,7 @@ class Editor:
             return
         value = where.values[at]
         line, path = self._line(where.keys[at]), self._path(where, name)
-        before = "(a copy of the object)" if name == LAST_APPLIED else self.shown(value)
+        before = "(a copy of the object)" if name == LAST_APPLIED else self._shown(value)
         where.drop(name)
         self._tell(line, path, mode, before, "", words)
 
@@ -158,33 +158,25 @@ class Editor:
             there.add(fresh(data))
         else:
             where.put(name, fresh([data]), after)
-        self._tell(line, path, None, "", self.shown(fresh(data)), words)
+        self._tell(line, path, None, "", self._shown(fresh(data)), words)
 
     def remove_item(self, where: Seq, item: Node, *, words: str = "", mode: Mode | None = None) -> None:
         """Take an item out of a list."""
-        line, before, path = self._line(item), self.shown(item), self._path(item)
+        line, before, path = self._line(item), self._shown(item), self._path(item)
         where.drop(item)
         self._tell(line, path, mode, before, "", words)
 
-    def rename(self, where: Map, name: str, new: str, *, words: str = "", mode: Mode | None = None) -> None:
-        """Give a key another name."""
-        key = where.key(name)
-        if isinstance(key, Scalar):
-            line, path = self._line(key), self._path(where, name)
-            key.put(new)
-            self._tell(line, path, mode, name, new, words)
-
     def change(
         self, node: Scalar, value: str, *, words: str = "", mode: Mode | None = None, raw: str | None = None,
-        shown: tuple[str, str] | None = None,
+        told: tuple[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Give a scalar another value, in the style it has; `shown` is before and after, if not the whole."""
+        """Give a scalar another value, in the style it has; `told` is before and after, if not the whole."""
         if value == node.value:
             return
-        before, after = shown or (self.shown(node), "")
+        before, after = told or (self._shown(node), "")
         line, path = self._line(node), self._path(node)
         node.put(value, raw)
-        self._tell(line, path, mode, before, after if shown else self.shown(node), words)
+        self._tell(line, path, mode, before, after if told else self._shown(node), words)
 
     def substitute(self, node: Scalar, changes: dict[str, str], *, words: str = "", mode: Mode | None = None) -> None:
         """Replace parts of a scalar, of several lines too; only the parts are shown."""
@@ -198,7 +190,7 @@ class Editor:
         before = self._raw(node) or ""
         for old, new in changes.items():
             line = self._document.line(node.nearest_start() + max(before.find(old), 0))
-            self._tell(line, self._path(node), mode, printable(old, _SHOWN), printable(new, _SHOWN), words)
+            self._tell(line, self._path(node), mode, printable(old, LENGTH), printable(new, LENGTH), words)
         node.put(value, raw)
 
     def _raw(self, node: Scalar) -> str | None:
@@ -234,8 +226,9 @@ class Editor:
         after: str = "",
     ) -> None:  # fmt: skip
         """Tell something about a place, without changing it."""
-        shown = before if before is not None else self.shown(node) if isinstance(followed(node), Scalar) else ""
-        self._tell(self._line(node), path or self._path(node), mode, shown, after, words)
+        if before is None:
+            before = self._shown(node) if isinstance(followed(node), Scalar) else ""
+        self._tell(self._line(node), path or self._path(node), mode, before, after, words)
 
     def say_line(self, line: int, words: str, *, mode: Mode | None = None, before: str = "", after: str = "") -> None:
         """Tell something about a line of the file."""
@@ -259,33 +252,15 @@ class Editor:
         step = (f"[{name}]" if re.search(r"[./]", name) else f".{name}") if name else ""
         return f"{path}{step}".removeprefix(".")
 
-    def shown(self, node: Node) -> str:
-        """A value in one line, cut; nothing of a Secret, nor of copies of whole objects in annotations."""
+    def _shown(self, node: Node) -> str:
+        """A value in one line; nothing of a Secret."""
         if self._object is not None and self._object.old_kind == "Secret" and self._is_secret(node):
-            return "(hidden)"
-        node = followed(node)
-        if isinstance(node, Scalar):
-            return (
-                "null" if node.is_null else printable(node.value, _SHOWN) if node.value.strip() else f"'{node.value}'"
-            )
-        if sum(1 for _ in zip(_few(node), range(40), strict=False)) > 30:
-            return "{...}" if isinstance(node, Map) else "[...]"
-        return printable(json.dumps(data_of(node), ensure_ascii=False, separators=(",", ":")), _SHOWN)
+            return HIDDEN
+        return shown(node)
 
     def _is_secret(self, node: Node) -> bool:
         assert self._object is not None
         return not path_of(node, self._object.root).startswith(("metadata", "kind", "apiVersion", "type"))
-
-
-def _few(node: Node) -> Iterator[Node]:
-    waiting = [node]
-    while waiting:
-        here = followed(waiting.pop())
-        yield here
-        if isinstance(here, Map):
-            waiting += here.values
-        elif isinstance(here, Seq):
-            waiting += here.nodes
 
 
 def _is_safe(text: str) -> bool:
@@ -321,8 +296,7 @@ def _tags_by_digest(world: World) -> dict[tuple[str, str], str]:
     for stream in world.of_kind("ImageStream"):
         for tag in stream.root.map("status").maps("tags"):
             for item in tag.maps("items")[:1]:
-                for path in (f"{stream.namespace}/{stream.name}", f"/{stream.name}"):
-                    found.setdefault((path, item.text("image")), tag.text("tag"))
+                found.setdefault((f"{stream.namespace}/{stream.name}", item.text("image")), tag.text("tag"))
     return found
 
 

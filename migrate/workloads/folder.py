@@ -16,6 +16,7 @@ from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.moved import is_variable
 from migrate.workloads.nodes import Map, Scalar
 from migrate.workloads.rules import RULES
+from migrate.workloads.shown import secret_texts
 
 RECORD = ".rahti-migrate-files"
 """Remembers, in the output folder, what was written: `sha256  name` lines, as sha256sum reads them."""
@@ -32,6 +33,7 @@ class Rewritten:
         files: name -> its new bytes; None where the file is copied as it is and was not read.
         before: name -> its bytes, of those that were read.
         gone: files that are not written, for everything in them is left out.
+        secrets: name -> lines of the values of Secrets in it, before and after; no diff shows them.
         objects: how many objects were found.
     """
 
@@ -39,6 +41,7 @@ class Rewritten:
     before: dict[str, bytes] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    secrets: dict[str, set[str]] = field(default_factory=dict)
     sources: dict[str, Path] = field(default_factory=dict)
     objects: int = 0
 
@@ -90,11 +93,21 @@ def rewrite_all(paths: Sequence[Path], context: Context) -> Rewritten:
             result.sources[name] = place
             _read(name, place, documents, result)
     context = _with_own_source(context, documents)
-    result.objects = sum(1 for document in documents for _ in objects_of(document))
+    for document in documents:
+        _note_secrets(document, result)
+        result.objects += sum(1 for _ in objects_of(document))
     result.findings += run_rules(RULES, documents, context)
     for document in documents:
+        _note_secrets(document, result)
         _take(document, result)
     return result
+
+
+def _note_secrets(document: Document, result: Rewritten) -> None:
+    for found in objects_of(document):
+        if found.kind == "Secret":
+            places = [found.root.map("data"), found.root.map("stringData")]
+            result.secrets.setdefault(document.name, set()).update(secret_texts(places))
 
 
 def _read(name: str, place: Path, documents: list[Document], result: Rewritten) -> None:

@@ -1,6 +1,7 @@
 """Image references of the source, and what they are called at the target. Pure."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -41,7 +42,7 @@ def is_variable(text: str) -> bool:
     return _VARIABLE.search(text) is not None
 
 
-def find_references(text: str, context: Context, tags: dict[tuple[str, str], str]) -> list[Found]:
+def find_references(text: str, context: Context, tags: Mapping[tuple[str, str], str]) -> list[Found]:
     """Every reference to the source's registry in a text, each once, in their order.
 
     Args:
@@ -57,7 +58,7 @@ def find_references(text: str, context: Context, tags: dict[tuple[str, str], str
     return list(found.values())
 
 
-def _found(each: re.Match[str], old: str, context: Context, tags: dict[tuple[str, str], str]) -> Found:
+def _found(each: re.Match[str], old: str, context: Context, tags: Mapping[tuple[str, str], str]) -> Found:
     host, path, tag, digest = (each[name] or "" for name in ("host", "path", "tag", "digest"))
     new_host = context.registries.moved(host)
     project, _, stream = path.strip("/").partition("/")
@@ -65,7 +66,7 @@ def _found(each: re.Match[str], old: str, context: Context, tags: dict[tuple[str
     if not project:
         return Found(old, new_host + ending, Trouble.NONE)
     if project == SHARED_PROJECT:
-        tag = tag or (tags.get((f"{project}/{stream}", digest), "") if digest else "")
+        tag = tag or tags.get((f"{project}/{stream}", digest), "")
         return Found(old, f"{new_host}/{project}/{stream}{':' + tag if tag else ''}", Trouble.SHARED, path[1:])
     if is_variable(project) or is_variable(stream) or not stream:
         new_project = context.target_project(project)
@@ -77,15 +78,27 @@ def _found(each: re.Match[str], old: str, context: Context, tags: dict[tuple[str
 
 
 def _by_digest(
-    old: str, host: str, path: str, tag: str, digest: str, context: Context, tags: dict[tuple[str, str], str]
+    old: str, host: str, path: str, tag: str, digest: str, context: Context, tags: Mapping[tuple[str, str], str]
 ) -> Found:
     copied = context.images.by_digest(path, digest)
     if copied:
         return Found(old, f"{host}/{copied[0]}@{copied[1]}", Trouble.NONE, path)
-    tag = tag or tags.get((path, digest), "")
-    if not tag:
-        return Found(old, old, Trouble.DIGEST_UNKNOWN, path)
-    return _by_tag(old, host, path, tag, context, f":{tag}")
+    tag = tag or tag_of(path, digest, context, tags)
+    if tag:
+        return _by_tag(old, host, path, tag, context, f":{tag}")
+    may_come = context.images.may_move(path, context.registries.source_external)
+    return Found(old, old, Trouble.DIGEST_UNKNOWN if may_come else Trouble.NOT_MOVED, path)
+
+
+def tag_of(path: str, digest: str, context: Context, tags: Mapping[tuple[str, str], str]) -> str:
+    """A tag that a digest had in an image stream's status; empty where none is known.
+
+    Streams that name no project (key `/stream`) are of the source project.
+    """
+    project, _, stream = path.partition("/")
+    own = context.own_sources - {context.project}
+    is_own = not own or project in own or project == context.project
+    return tags.get((path, digest), "") or (tags.get((f"/{stream}", digest), "") if is_own else "")
 
 
 def _by_tag(old: str, host: str, path: str, tag: str, context: Context, ending: str) -> Found:

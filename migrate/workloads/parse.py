@@ -300,7 +300,7 @@ class _Json:
             return self._object(at, depth + 1) if sign == "{" else self._array(at, depth + 1)
         found = self._word(self._text, at)
         if not found:
-            raise self.wrong(at, f"a value of JSON is needed here, not {self._text[at : at + 20]!r}")
+            raise self.wrong(at, "a value of JSON is needed here: a text stands in double quotes")
         return Scalar(found[0], PLAIN, at, found.end()), found.end()
 
     def _string(self, at: int) -> tuple[Scalar, int]:

@@ -3,7 +3,7 @@
 from migrate.workloads.documents import Object
 from migrate.workloads.engine import Editor, rule
 from migrate.workloads.findings import Mode
-from migrate.workloads.nodes import Map
+from migrate.workloads.nodes import Map, text_of
 from migrate.workloads.pods import containers, pod_spec
 
 _POD_FIELDS = (
@@ -51,7 +51,7 @@ def unknown_field(it: Editor, found: Object) -> None:
 
 def _tell(it: Editor, where: Map, known: frozenset[str]) -> None:
     for key in where.keys:
-        name = it.shown(key)
+        name = text_of(key)
         if name not in known and name != "<<" and "{" not in name:
             meant = f"{_MEANT[name]} is meant" if name in _MEANT else "take it out, or put it where it belongs"
             it.say(key, meant, before=name)

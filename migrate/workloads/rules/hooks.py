@@ -11,6 +11,7 @@ from migrate.workloads.engine import Editor, name_of, rule
 from migrate.workloads.findings import Mode
 from migrate.workloads.nodes import Map, Seq, data_of, fresh, text_of
 from migrate.workloads.rules.deployment_configs import GUIDE, conversion, converts, keep
+from migrate.workloads.shown import command_shown
 
 _FOR_CONTAINER = ("image", "workingDir", "envFrom", "resources", "imagePullPolicy", "securityContext")
 _FOR_POD = ("serviceAccount", "serviceAccountName", "imagePullSecrets", "securityContext", "nodeSelector")
@@ -51,7 +52,7 @@ def dc_hooks(it: Editor, found: Object) -> None:
 def _does(hook: Map) -> str:
     command = [text_of(each) for each in hook.map("execNewPod").nodes_of("command")]
     if command:
-        return f"runs `{' '.join(command)[:200]}`"
+        return f"runs `{command_shown(command)}`"
     return "tags images" if hook.has("tagImages") else "runs a pod"
 
 

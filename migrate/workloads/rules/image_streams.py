@@ -3,7 +3,7 @@
 from migrate.workloads.documents import Object
 from migrate.workloads.engine import Editor, rule
 from migrate.workloads.findings import Mode
-from migrate.workloads.moved import find_references, is_variable, moved_image
+from migrate.workloads.moved import find_references, is_variable, moved_image, tag_of
 from migrate.workloads.nodes import Map, Scalar, Seq, text_of
 
 _LINK = "https://docs.openshift.com/container-platform/4.15/openshift_images/image-streams-manage.html"
@@ -66,7 +66,7 @@ def _docker_image(it: Editor, found: Object, tags: Seq, entry: Map, origin: Map)
         it.remove_item(tags, entry, words="the copy puts this tag into the stream", mode=Mode.DONE)
         return
     tag = name.rpartition(":")[2] if "@" not in name and ":" in name.rpartition("/")[2] else ""
-    tag = tag or it.world.tags_by_digest.get((references[0].path, name.rpartition("@")[2]), "latest")
+    tag = tag or tag_of(references[0].path, name.rpartition("@")[2], it.context, it.world.tags_by_digest) or "latest"
     moved = moved_image(it.context, references[0].path, tag)
     if moved is None or is_variable(name):
         return  # the rule for registries says what there is to say
@@ -81,9 +81,7 @@ def _stream_reference(it: Editor, found: Object, tags: Seq, entry: Map, origin: 
         return
     stream, _, digest = origin.text("name").partition("@")
     project = origin.text("namespace") or found.namespace or it.context.project
-    tag = it.world.tags_by_digest.get((f"{project}/{stream}", digest), "") or it.world.tags_by_digest.get(
-        (f"/{stream}", digest), ""
-    )
+    tag = tag_of(f"{project}/{stream}", digest, it.context, it.world.tags_by_digest)
     if tag and stream == found.name and tag == entry.text("name"):
         it.remove_item(tags, entry, words="the copy puts this tag into the stream")
     elif tag:

@@ -14,8 +14,8 @@ from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed, text_of
 from migrate.workloads.pods import containers, pod_spec
 from migrate.workloads.rules.bridge import bridged, tell_missing
 from migrate.workloads.rules.triggers import followed_containers
+from migrate.workloads.shown import HIDDEN
 
-_HIDDEN = "(hidden)"
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _HUB = "https://docs.docker.com/docker-hub/usage/pulls/"
 _HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
@@ -83,7 +83,7 @@ def _change(it: Editor, found: Object, node: Scalar, references: list[Found], co
         elif it.context.options.missing_images == "bridge":
             _bridge(it, found, node, each, in_pod=container is not None)
         else:
-            tell_missing(it, node, each.path)
+            tell_missing(it, node, each.old.partition("/")[2])
     changes = {each.old: each.new for each in references if each.old != each.new}
     if key in ("description", "displayName", "message") and found.kind == "Template":
         for old, new in changes.items():
@@ -91,7 +91,7 @@ def _change(it: Editor, found: Object, node: Scalar, references: list[Found], co
         return
     is_whole = len(changes) == 1 and node.value.strip() in changes
     if is_whole:
-        it.change(node, changed_text(node.value.strip(), references))
+        it.change(node, changed_text(node.value.strip(), references), told=next(iter(changes.items())))
     elif changes:
         it.substitute(node, changes, mode=Mode.NOTED if found.kind == "ConfigMap" else None)
     _tell(it, node, references)
@@ -140,10 +140,10 @@ def secret_registry(it: Editor, found: Object) -> None:
             if it.context.options.secrets and not is_login and ".docker" not in name:
                 new = changed_text(text, find_references(text, it.context, it.world.tags_by_digest))
                 new = base64.b64encode(new.encode()).decode() if where == "data" else new
-                it.change(node, new, mode=Mode.NOTED, shown=(_HIDDEN, _HIDDEN))
+                it.change(node, new, mode=Mode.NOTED, told=(HIDDEN, HIDDEN))
             else:
                 words = "a login or setting for the old registry: make it anew for the new one"
-                it.say(node, words, before=_HIDDEN, path=f"{where}[{name}]")
+                it.say(node, words, before=HIDDEN, path=f"{where}[{name}]")
 
 
 def _decoded(text: str) -> str:

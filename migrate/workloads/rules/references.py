@@ -8,6 +8,7 @@ from migrate.workloads.engine import Editor, rule
 from migrate.workloads.findings import Mode
 from migrate.workloads.nodes import Map, Scalar, scalars, text_of
 from migrate.workloads.pods import pod_spec
+from migrate.workloads.shown import command_shown
 
 _LINK = "https://docs.openshift.com/container-platform/4.15/applications/deployments/what-deployments-are.html"
 _SCRIPT = re.compile(
@@ -151,7 +152,7 @@ def dc_in_scripts(it: Editor, found: Object) -> None:
         for node in scalars(place):
             if "oc" in node.value and (command := _SCRIPT.search(node.value)):
                 it.say(node, "write deployment/NAME; `oc rollout latest dc/X` is `oc rollout restart deployment/X`",
-                       before=command[0][:150])  # fmt: skip
+                       before=command_shown(command[0].split()))  # fmt: skip
 
 
 RULES = (scale_target, annotation_target, idled, rbac_deployments, deployment_label, dc_in_scripts)

@@ -41,5 +41,6 @@ def own_project(it: Editor, found: Object) -> str:
             return f"${{{name}}}"
     words = "The project whose image streams hold the images"
     new = {"name": _ADDED, "description": words, "value": it.context.project}
-    it.add_item(found.template.root, "parameters", new, words="a Template may be used in any project")
+    words = f"a Template may be used in any project; the default is {it.context.project}"
+    it.add_item(found.template.root, "parameters", new, words=words)
     return f"${{{_ADDED}}}"

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migrate.workloads.documents import Document, Form
 from migrate.workloads.engine import Editor, rule
 from migrate.workloads.findings import Mode
-from migrate.workloads.moved import Trouble, changed_text, find_references
-from migrate.workloads.nodes import Map, Node, Scalar, walk
+from migrate.workloads.moved import Found, changed_text, find_references
+from migrate.workloads.nodes import Map, Node, Scalar, scalars, walk
 from migrate.workloads.rules.groups import OPENSHIFT_GROUP
 
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
@@ -67,11 +68,35 @@ def _with_group(it: Editor, document: Document, found: re.Match[str]) -> str:
 )
 def text_registry(it: Editor, document: Document) -> None:
     """Names of the source's registry in files without objects."""
-    is_text = document.form in (Form.TEXT, Form.BROKEN)
-    has_objects = any(node.value == "kind" for root in document.roots for node in _keys(root))
-    if is_text or (document.form in (Form.YAML, Form.JSON) and not has_objects):
-        is_base = re.search(r"(^|/)kustomization\.ya?ml$", document.name) is not None
-        document.new_text = _with_registry(it, document, document.text, inside=is_base)
+    if document.form in (Form.TEXT, Form.BROKEN):
+        document.new_text = _with_registry(it, document, document.text, inside=False)
+        return
+    is_base = re.search(r"(^|/)kustomization\.ya?ml$", document.name) is not None
+    for root in document.roots:
+        if all(key.value != "kind" for key in _keys(root)):
+            _in_values(it, root, inside=is_base)
+
+
+def _in_values(it: Editor, root: Node, *, inside: bool) -> None:
+    """References in the texts of a YAML or JSON document that is no object."""
+    for node in scalars(root):
+        changes = {}
+        for each in _found(it, node.value, inside=inside):
+            if each.old == each.new:
+                it.say(node, f"nothing moves {each.path}: left as it is", mode=Mode.WARNED, before=each.old)
+            else:
+                changes[each.old] = each.new
+        if changes:
+            it.substitute(node, changes)
+
+
+def _found(it: Editor, text: str, *, inside: bool) -> list[Found]:
+    """The references to the source's registry in a text; their new ones are equal to them where nothing moves them."""
+    registries = it.context.registries
+    return [
+        each if inside else replace(each, new=each.new.replace(registries.target_internal, registries.target_external))
+        for each in find_references(text, it.context, {})
+    ]
 
 
 def _keys(root: Node) -> Iterator[Scalar]:
@@ -82,18 +107,14 @@ def _keys(root: Node) -> Iterator[Scalar]:
 
 def _with_registry(it: Editor, document: Document, text: str, *, inside: bool) -> str:
     """The text with the target's registry; empty where nothing changed."""
-    references = find_references(text, it.context, {})
-    registries = it.context.registries
-    changed = []
+    references = _found(it, text, inside=inside)
     for each in references:
         line = text.count("\n", 0, text.find(each.old)) + 1
-        new = each.new if inside else each.new.replace(registries.target_internal, registries.target_external)
-        if each.trouble in (Trouble.NOT_MOVED, Trouble.DIGEST_UNKNOWN):
+        if each.old == each.new:
             it.say_line(line, f"nothing moves {each.path}: left as it is", mode=Mode.WARNED, before=each.old)
         else:
-            it.say_line(line, "", mode=Mode.NOTED, before=each.old, after=new)
-        changed.append(type(each)(each.old, new, each.trouble, each.path))
-    new_text = changed_text(text, [each for each in changed if each.old != each.new])
+            it.say_line(line, "", mode=Mode.NOTED, before=each.old, after=each.new)
+    new_text = changed_text(text, [each for each in references if each.old != each.new])
     return new_text if new_text != document.text else ""
 
 
