@@ -81,7 +81,7 @@ IMAGE_STREAM = shape(
                     importPolicy=shape(insecure=FLAG, scheduled=FLAG, importMode=TEXT),
                     referencePolicy=shape(type={"enum": ["Source", "Local"]}))),
 )  # fmt: skip
-BACKEND = shape("name", kind=TEXT, name=TEXT, weight=COUNT)
+BACKEND = shape("name", kind=TEXT, name=TEXT, weight={"type": ["integer", "null"]})
 ROUTE = shape(
     "to",
     host=TEXT, subdomain=TEXT, path=TEXT, to=BACKEND, alternateBackends=many(BACKEND), port=shape(targetPort=SHARE),
@@ -98,6 +98,8 @@ OPENSHIFT = {
 def problems(found: Mapping[str, Any]) -> list[str]:
     """What is wrong with an object; empty where the target takes it."""
     found = _with_texts(found)
+    if not isinstance(found.get("metadata") or {}, Mapping):
+        return ["metadata is no mapping"]
     version, kind = found.get("apiVersion"), found.get("kind")
     told = list(_metadata(found))
     if _KUBERNETES.fullmatch(str(version)):
@@ -174,7 +176,7 @@ def _workload(found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in wanted.items():
         if labels.get(name, _MISSING) != value:
             yield f"spec.selector: the pods do not have {name}={value}"
-    yield from _containers(template.get("spec") or {})
+    yield from _containers(template.get("spec") or {}, _filled_in(found))
     strategy = spec.get("strategy") or {}
     rolling = strategy.get("rollingUpdate") or {}
     if strategy.get("type") == "Recreate" and rolling:
@@ -186,7 +188,19 @@ def _workload(found: Mapping[str, Any]) -> Iterator[str]:
         yield "spec.progressDeadlineSeconds is not above minReadySeconds"
 
 
-def _containers(pod: Mapping[str, Any]) -> Iterator[str]:
+def _filled_in(found: Mapping[str, Any]) -> set[str]:
+    """The containers whose image an image stream's trigger fills in: a blank will do until then."""
+    text = ((found.get("metadata") or {}).get("annotations") or {}).get(_TRIGGERS) or "[]"
+    pod = _pod_template(found).get("spec") or {}
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        return set()
+    ways = [_FIELD_PATH.search(entry.get("fieldPath", "")) for entry in entries if not entry.get("paused")]
+    return {way[3] or pod[way[1]][int(way[2])]["name"] for way in ways if way}
+
+
+def _containers(pod: Mapping[str, Any], filled_in: set[str]) -> Iterator[str]:
     if pod.get("restartPolicy", "Always") != "Always":
         yield "restartPolicy is not Always"
     names = [each.get("name") for key in ("initContainers", "containers") for each in pod.get(key) or ()]
@@ -195,7 +209,8 @@ def _containers(pod: Mapping[str, Any]) -> Iterator[str]:
     for key in ("initContainers", "containers"):
         for each in pod.get(key) or ():
             image = str(each.get("image") or "")
-            if not image or image != image.strip():
+            is_fit = image == image.strip() or (not image.strip() and each.get("name") in filled_in)
+            if not image or not is_fit:
                 yield f"container {each.get('name')}: image {image!r}"
 
 
@@ -206,7 +221,12 @@ def _triggers(found: Mapping[str, Any]) -> Iterator[str]:
     prefix = "spec.jobTemplate.spec.template.spec." if found.get("kind") == "CronJob" else "spec.template.spec."
     pod = _pod_template(found).get("spec") or {}
     seen = set()
-    for entry in json.loads(text):
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        yield "triggers: no JSON"
+        return
+    for entry in entries:
         path = entry.get("fieldPath", "")
         way = _FIELD_PATH.fullmatch(path.removeprefix(prefix)) if path.startswith(prefix) else None
         if way is None or path in seen:
@@ -241,29 +261,31 @@ def objects_of(document: Any) -> Iterator[dict[str, Any]]:
 
 
 def process(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The objects of a Template with its parameters' defaults; required ones without get a made-up value."""
-    values = {str(each["name"]): _value(each) for each in template.get("parameters") or ()}
+    """The objects of a Template with its parameters' defaults; parameters without one are 1 (a name, a number)."""
+    values = values_of(template)
     for each in template.get("objects") or ():
-        for found in objects_of(_filled(each, values)):
-            meta = found.setdefault("metadata", {})
+        for found in objects_of(filled(each, values)):
+            meta = found["metadata"] = found.get("metadata") or {}
             if template.get("labels"):
-                meta["labels"] = {**(meta.get("labels") or {}), **_filled(template["labels"], values)}
+                meta["labels"] = {**(meta.get("labels") or {}), **filled(template["labels"], values)}
             yield found
 
 
+def values_of(template: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters of a Template and their values."""
+    return {str(each["name"]): _value(each) for each in template.get("parameters") or ()}
+
+
 def _value(parameter: Mapping[str, Any]) -> str:
-    if parameter.get("value") is not None:
-        return str(parameter["value"])
-    if parameter.get("generate") or parameter.get("required"):
-        return "x" + re.sub(r"[^a-z0-9-]", "", str(parameter["name"]).lower())
-    return ""
+    return str(parameter["value"]) if parameter.get("value") is not None else "1"
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def filled(value: Any, values: Mapping[str, str]) -> Any:
+    """The same with values for parameters."""
     if isinstance(value, dict):
-        return {_filled(key, values): _filled(each, values) for key, each in value.items()}
+        return {filled(key, values): filled(each, values) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, values) for each in value]
+        return [filled(each, values) for each in value]
     if not isinstance(value, str):
         return value
     whole = re.fullmatch(r"\$\{\{(\w+)\}\}", value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from migrate.workloads.documents import Form, objects_of, read_document
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, data_of, fresh, walk
 from migrate.workloads.parse import top_keys
-from migrate.workloads.write import is_plain, scalar_text
+from migrate.workloads.scalars import is_plain, scalar_text
 
 WORDS = st.one_of(
     st.sampled_from(

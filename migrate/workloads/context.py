@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from migrate.manifest.model import ManifestFile, RewriteOptions
-from migrate.manifest.rahti import SOURCE_REGISTRIES
+from migrate.manifest.model import Limits, ManifestFile, RewriteOptions
+from migrate.manifest.rahti import RAHTI2_LIMITS, SOURCE_REGISTRIES, known_limits
 from migrate.manifest.requests import ImageRequest
 from migrate.manifest.tags import matching
 
@@ -121,6 +121,7 @@ class Context:
     registries: Registries
     options: RewriteOptions
     images: MovedImages = MovedImages()
+    limits: Limits = RAHTI2_LIMITS
 
     def target_project(self, source: str) -> str:
         """What a source project is called at the target; the same where nothing was said."""
@@ -138,7 +139,7 @@ class Context:
 
 def context_of(file: ManifestFile, project: str, options: RewriteOptions, images: MovedImages) -> Context:
     """What a manifest says for one of its workloads."""
-    return Context(project, dict(file.projects), registries_of(file), options, images)
+    return Context(project, dict(file.projects), registries_of(file), options, images, known_limits(file))
 
 
 def registries_of(file: ManifestFile) -> Registries:

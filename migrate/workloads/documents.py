@@ -10,12 +10,13 @@ from itertools import zip_longest
 
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed, fresh
 from migrate.workloads.parse import UnreadableError, parse_json, parse_yaml
-from migrate.workloads.write import Writer, shape, yaml_shape
+from migrate.workloads.shape import shape, yaml_shape
+from migrate.workloads.write import Writer
 
 _BOM = "\ufeff"
 _HELM = re.compile(r"(?<!\$)\{\{[-\s]*[^}\s]")
 _LOOKS_LIKE_OBJECTS = re.compile(r"^[ \t-]*[\"']?kind[\"']?[ \t]*:", re.MULTILINE)
-_YAML_ENDINGS = (".yaml", ".yml", ".json", ".template")
+YAML_ENDINGS = (".yaml", ".yml", ".json", ".template")
 
 
 class Form(StrEnum):
@@ -143,7 +144,7 @@ def read_document(name: str, raw: bytes) -> Document:
     text = text.removeprefix(_BOM)
     if "\0" in text:
         return Document(name, raw, Form.OTHER)
-    if not name.lower().endswith(_YAML_ENDINGS) and not _LOOKS_LIKE_OBJECTS.search(text):
+    if not name.lower().endswith(YAML_ENDINGS) and not _LOOKS_LIKE_OBJECTS.search(text):
         return Document(name, raw, Form.TEXT, text)
     if text.lstrip()[:1] in ("{", "["):
         try:
@@ -156,7 +157,7 @@ def read_document(name: str, raw: bytes) -> Document:
 
 
 def _undecoded(name: str, raw: bytes) -> Document:
-    if name.lower().endswith(_YAML_ENDINGS):
+    if name.lower().endswith(YAML_ENDINGS):
         utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
         problem = "this is text in UTF-16: save it as UTF-8" if utf16 else "this is not text in UTF-8"
         return Document(name, raw, Form.BROKEN, problem=problem)
@@ -164,7 +165,7 @@ def _undecoded(name: str, raw: bytes) -> Document:
 
 
 def _read_yaml(name: str, raw: bytes, text: str) -> Document:
-    is_yaml = name.lower().endswith(_YAML_ENDINGS)
+    is_yaml = name.lower().endswith(YAML_ENDINGS)
     try:
         roots, marks = parse_yaml(text)
     except UnreadableError as error:

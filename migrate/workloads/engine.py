@@ -128,7 +128,7 @@ class Editor:
             old.put(data)
         else:
             where.put(name, new, after, first=first)
-        self._tell(line, self._path(where, name), mode, before, self._shown(new), words)
+        self._tell(line, self.path(where, name), mode, before, self._shown(new), words)
 
     def ensure(self, where: Map, name: str, *, after: str = "") -> Map:
         """The mapping under a key; made, where there is none or null. No finding: what is put in will be one."""
@@ -145,7 +145,7 @@ class Editor:
         if at < 0:
             return
         value = where.values[at]
-        line, path = self._line(where.keys[at]), self._path(where, name)
+        line, path = self._line(where.keys[at]), self.path(where, name)
         before = "(a copy of the object)" if name == LAST_APPLIED else self._shown(value)
         where.drop(name)
         self._tell(line, path, mode, before, "", words)
@@ -153,7 +153,7 @@ class Editor:
     def add_item(self, where: Map, name: str, data: object, *, words: str = "", after: str = "") -> None:
         """Put an item at the end of the list under a key; a new list, where there is none."""
         there = where.get(name)
-        line, path = self._line(there or where), self._path(where, name)
+        line, path = self._line(there or where), self.path(where, name)
         if isinstance(there, Seq):
             there.add(fresh(data))
         else:
@@ -162,7 +162,7 @@ class Editor:
 
     def remove_item(self, where: Seq, item: Node, *, words: str = "", mode: Mode | None = None) -> None:
         """Take an item out of a list."""
-        line, before, path = self._line(item), self._shown(item), self._path(item)
+        line, before, path = self._line(item), self._shown(item), self.path(item)
         where.drop(item)
         self._tell(line, path, mode, before, "", words)
 
@@ -174,7 +174,7 @@ class Editor:
         if value == node.value:
             return
         before, after = told or (self._shown(node), "")
-        line, path = self._line(node), self._path(node)
+        line, path = self._line(node), self.path(node)
         node.put(value, raw)
         self._tell(line, path, mode, before, after if told else self._shown(node), words)
 
@@ -190,7 +190,7 @@ class Editor:
         before = self._raw(node) or ""
         for old, new in changes.items():
             line = self._document.line(node.nearest_start() + max(before.find(old), 0))
-            self._tell(line, self._path(node), mode, printable(old, LENGTH), printable(new, LENGTH), words)
+            self._tell(line, self.path(node), mode, printable(old, LENGTH), printable(new, LENGTH), words)
         node.put(value, raw)
 
     def _raw(self, node: Scalar) -> str | None:
@@ -228,7 +228,7 @@ class Editor:
         """Tell something about a place, without changing it."""
         if before is None:
             before = self._shown(node) if isinstance(followed(node), Scalar) else ""
-        self._tell(self._line(node), path or self._path(node), mode, before, after, words)
+        self._tell(self._line(node), path or self.path(node), mode, before, after, words)
 
     def say_line(self, line: int, words: str, *, mode: Mode | None = None, before: str = "", after: str = "") -> None:
         """Tell something about a line of the file."""
@@ -246,7 +246,8 @@ class Editor:
     def _line(self, node: Node) -> int:
         return self._document.line(node.nearest_start())
 
-    def _path(self, node: Node, name: str = "") -> str:
+    def path(self, node: Node, name: str = "") -> str:
+        """Where a value (or a key of it) stands in the object."""
         root = self._object.root if self._object is not None else self._document.roots[0]
         path = path_of(node, root)
         step = (f"[{name}]" if re.search(r"[./]", name) else f".{name}") if name else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from migrate.errors import UsageError
 from migrate.workloads.context import Context
-from migrate.workloads.documents import Document, Form, NotTheSameError, objects_of, read_document
+from migrate.workloads.documents import YAML_ENDINGS, Document, Form, NotTheSameError, objects_of, read_document
 from migrate.workloads.engine import run_rules
 from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.moved import is_variable
@@ -22,7 +22,6 @@ RECORD = ".rahti-migrate-files"
 """Remembers, in the output folder, what was written: `sha256  name` lines, as sha256sum reads them."""
 _SKIPPED = frozenset({".git", ".hg", ".svn"})
 _LARGEST_TEXT = 5 * 2**20
-_YAML_ENDINGS = (".yaml", ".yml", ".json", ".template")
 
 
 @dataclass
@@ -120,7 +119,7 @@ def _read(name: str, place: Path, documents: list[Document], result: Rewritten) 
         return
     try:
         is_large = place.stat().st_size > _LARGEST_TEXT
-        if is_large and not name.lower().endswith(_YAML_ENDINGS):
+        if is_large and not name.lower().endswith(YAML_ENDINGS):
             result.files[name] = None
             return
         raw = place.read_bytes()

@@ -15,7 +15,7 @@ from migrate.workloads.nodes import PLAIN, QUOTED, Alias, Map, Node, Scalar, Seq
 
 MAX_DEPTH = 100
 _MAX_EXPANDED = 1_000_000
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq", "int", "bool", "float", "null"))
 _BLANK = " \t\r\n"
 _REST_OF_LINE = re.compile(r"[ \t]+#[^\r\n]*|[ \t]*(?=[\r\n]|\Z)")
@@ -40,7 +40,7 @@ def parse_yaml(text: str) -> tuple[list[Node], list[int]]:
     """
     builder = _Builder(text)
     try:
-        for event in yaml.parse(text, Loader=_Loader):
+        for event in yaml.parse(text, Loader=Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
@@ -59,7 +59,7 @@ def top_keys(text: str) -> Iterator[str]:
     depth, is_key = 0, True
     try:
         event: Any
-        for event in yaml.parse(text, Loader=_Loader):
+        for event in yaml.parse(text, Loader=Loader):
             if isinstance(event, yaml.DocumentEndEvent) or (depth == 0 and isinstance(event, yaml.SequenceStartEvent)):
                 return
             if depth == 1 and is_key and isinstance(event, yaml.ScalarEvent):
@@ -244,11 +244,6 @@ def _dash(text: str, at: int) -> int:
             return at
         while at < len(text) and not text[at].isspace():
             at += 1
-
-
-def next_dash(text: str, at: int) -> int:
-    """The dash that follows the end of an item."""
-    return skip_blank(text, at)
 
 
 def end_of_line(text: str, at: int) -> int:

@@ -2,21 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import yaml
-
-from migrate.workloads.nodes import NULLS, PLAIN, QUOTED, Alias, Map, Node, Scalar, Seq, data_of, followed, text_of
-from migrate.workloads.parse import end_of_line, next_dash
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = yaml.resolver.Resolver
-_PLAIN_START = re.compile(r"[A-Za-z0-9_./$+<(\\^~;=-]")
-_NUMBER_12 = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
-"""Numbers of YAML 1.2's core schema; `1e3` is none to PyYAML."""
-_ODD = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<"}
+from migrate.workloads.nodes import PLAIN, QUOTED, Alias, Map, Node, Scalar, Seq, data_of, followed, text_of
+from migrate.workloads.parse import end_of_line, skip_blank
+from migrate.workloads.scalars import ODD, double_quoted, fresh_scalar, scalar_text, single_quoted
 
 
 class Writer:
@@ -104,7 +94,7 @@ class Writer:
             return
         end = node.start
         for key, value in before:
-            start = next_dash(self._text, end)
+            start = skip_blank(self._text, end)
             end = end_of_line(self._text, value.end)
             yield start, end, (key, value)
 
@@ -164,7 +154,7 @@ class Writer:
         if not value.is_fresh:
             return self._moved(value, column, inside)
         if isinstance(value, Scalar):
-            return _fresh_scalar(value, column)
+            return fresh_scalar(value, column)
         if getattr(value, "flow", False):
             return self.flow_text(value)
         if isinstance(value, Map):
@@ -183,7 +173,7 @@ class Writer:
         if isinstance(value, Scalar):
             if "\n" not in text:
                 return text
-            return _fresh_scalar(Scalar(value.value, QUOTED), column)
+            return fresh_scalar(Scalar(value.value, QUOTED), column)
         if isinstance(value, Alias):
             return text
         assert isinstance(value, Map | Seq)
@@ -274,7 +264,7 @@ class Writer:
             return node.raw
         if self._json:
             return json.dumps(node.value, ensure_ascii=False)
-        if node.style == "'" and not _ODD.search(node.value):
+        if node.style == "'" and not ODD.search(node.value):
             return single_quoted(node.value)
         if node.style == '"':
             return double_quoted(node.value)
@@ -289,7 +279,7 @@ class Writer:
         lines = node.value.removesuffix("\n").split("\n")
         is_fit = lines[0].strip() and lines[-1].strip() and lines[0][0] not in " \t"
         has_indicator = re.match(r"\|[-+]?\d", header)
-        if not indent or has_indicator or not is_fit or any(_ODD.search(line.replace("\t", "")) for line in lines):
+        if not indent or has_indicator or not is_fit or any(ODD.search(line.replace("\t", "")) for line in lines):
             return ""
         chomp = "" if node.value.endswith("\n") else "-"
         header = re.sub(r"^\|[-+]?", f"|{chomp}", header.rstrip("\r"))
@@ -388,108 +378,3 @@ def _lists_are_indented(text: str) -> bool:
     """Whether the file's lists stand further right than their keys; `oc` writes them under the key."""
     found = re.search(r"^( *)(?:- +)?[^\s#:'\"]+:[ \t]*\r?\n( *)- ", text, re.MULTILINE)
     return bool(found) and len(found[2]) > len(found[1]) if found else False
-
-
-# --- scalars ----------------------------------------------------------------------------------------------------
-
-
-def scalar_text(text: str, *, flow: bool = False) -> str:
-    """A text as a YAML scalar of one line, in quotes where YAML 1.1 or 1.2 could take it for something else."""
-    if is_plain(text, flow=flow):
-        return text
-    return double_quoted(text) if _ODD.search(text) else single_quoted(text)
-
-
-def is_plain(text: str, *, flow: bool = False) -> bool:
-    """Whether a text can stand without quotes and is a text to every reader."""
-    if not text or not _PLAIN_START.match(text) or _ODD.search(text) or text != text.strip():
-        return False
-    if ": " in text or " #" in text or text.endswith(":") or text.startswith(("- ", "---", "...", "<<")) or text == "-":
-        return False
-    if flow and re.search(r"[\[\]{},:?]", re.sub(r"\$\{\w+\}", "", text) if not text.startswith("$") else text):
-        return False
-    if text.lower() in _WORDS or _NUMBER_12.fullmatch(text):
-        return False
-    return resolves_to_text(text)
-
-
-def resolves_to_text(text: str) -> bool:
-    """Whether a plain scalar is a text by YAML 1.1's rules (PyYAML's resolvers)."""
-    found = _RESOLVER.yaml_implicit_resolvers.get(text[0], []) + _RESOLVER.yaml_implicit_resolvers.get(None, [])
-    return not any(pattern.match(text) for _, pattern in found)
-
-
-def single_quoted(text: str) -> str:
-    """In single quotes; for texts of one line."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def double_quoted(text: str) -> str:
-    """In double quotes, everything unusual escaped."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return _ODD.sub(lambda found: _escaped(ord(found[0])), quoted)
-
-
-def _escaped(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _fresh_scalar(node: Scalar, column: int) -> str:
-    if node.style == PLAIN:
-        return node.value or "null"
-    lines = node.value.split("\n")
-    if len(lines) < 2 or not lines[0].strip() or lines[0][0] == " " or any(_ODD.search(line) for line in lines):
-        return scalar_text(node.value)
-    if any(line != line.rstrip() for line in lines) or node.value.endswith("\n\n"):
-        return double_quoted(node.value)
-    header = "|" if node.value.endswith("\n") else "|-"
-    body = node.value.removesuffix("\n").split("\n")
-    return "\n".join([header, *(" " * column + line if line else "" for line in body)])
-
-
-# --- checking what was written ----------------------------------------------------------------------------------
-
-
-def shape(nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:
-    """Trees as a flat stream: what comes in which order, each scalar's value, and whether it is a text."""
-    waiting: list[Node | tuple[str, str]] = [*reversed([*nodes])]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, tuple):
-            yield here
-        elif isinstance(here, Map):
-            yield "{", ""
-            waiting.append(("}", ""))
-            for key, value in zip(reversed(here.keys), reversed(here.values), strict=True):
-                waiting += [value, key]
-        elif isinstance(here, Seq):
-            yield "[", ""
-            waiting.append(("]", ""))
-            waiting += reversed(here.nodes)
-        elif isinstance(here, Scalar):
-            yield _scalar_shape(here.value, is_plain=not here.is_text)
-        else:
-            yield "*", ""
-
-
-def yaml_shape(text: str) -> Iterator[tuple[str, str]]:
-    """The same stream, of a YAML text, without a tree."""
-    event: Any
-    for event in yaml.parse(text, Loader=_Loader):
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            yield _scalar_shape(event.value, is_plain=not event.style and not event.tag)
-        elif kind in _SIGNS:
-            yield _SIGNS[kind], ""
-
-
-_SIGNS = {
-    yaml.MappingStartEvent: "{", yaml.MappingEndEvent: "}", yaml.SequenceStartEvent: "[", yaml.SequenceEndEvent: "]",
-    yaml.AliasEvent: "*",
-}  # fmt: skip
-
-
-def _scalar_shape(value: str, *, is_plain: bool) -> tuple[str, str]:
-    if is_plain and value in NULLS:
-        return "null", ""
-    return "text" if not is_plain or resolves_to_text(value) else "other", value

@@ -9,10 +9,16 @@ from migrate.workloads.findings import Mode
 from migrate.workloads.moved import SHARED_PROJECT, find_references, is_variable, moved_image
 from migrate.workloads.nodes import Map, Node, Seq, text_of
 from migrate.workloads.pods import pod_spec
+from migrate.workloads.rules.hub import with_hub
 from migrate.workloads.rules.image_streams import stream_namespace
 
 _LINK = "https://docs.openshift.com/container-platform/4.15/cicd/builds/understanding-buildconfigs.html"
 _PLATFORM_SECRET = re.compile(r"(default|builder|deployer)-dockercfg-\w+")
+_STAGE = re.compile(r"^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*\S+[ \t]+AS[ \t]+(\S+)", re.IGNORECASE | re.MULTILINE)
+_FROM = re.compile(
+    r"^[ \t]*(?:FROM[ \t]+(?:--\S+[ \t]+)*|COPY[ \t]+(?:--\S+[ \t]+)*?--from=)(?P<name>[^\s-]\S*)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _STRATEGIES = ("sourceStrategy", "dockerStrategy", "customStrategy")
 
 
@@ -197,7 +203,30 @@ def build_resources(it: Editor, found: Object) -> None:
         it.say(found.spec, "if it is killed or slow, write `resources` into its spec", path="spec.resources", before="")
 
 
+@rule(
+    "build-dockerfile",
+    Mode.NOTED,
+    "Names without a registry in a Dockerfile mean Docker Hub only by a setting of the builder; docker.io says it.",
+    "https://docs.docker.com/docker-hub/usage/pulls/",
+    ["BuildConfig"],
+)
+def build_dockerfile(it: Editor, found: Object) -> None:
+    """`FROM` and `COPY --from=` of an inline Dockerfile."""
+    node = found.spec.map("source").scalar("dockerfile")
+    if node is None or found.spec.map("strategy", "dockerStrategy", "from").has("name"):
+        return  # `from` of the strategy takes the place of the last FROM, and image-registry has changed the others
+    stages = {name.lower() for name in _STAGE.findall(node.value)} | {"scratch"}
+    changes = {}
+    for line in _FROM.finditer(node.value):
+        name = line["name"]
+        new = "" if name.lower() in stages or name.isdigit() else with_hub(name)
+        if new and new != name:
+            changes[line[0]] = line[0][: line.start("name") - line.start()] + new
+    if changes:
+        it.substitute(node, changes)
+
+
 RULES = (
     build_output, build_images, shared_stream, build_nulls, platform_pull_secret, build_jenkins, build_docker_socket,
-    build_webhooks, build_resources,
+    build_webhooks, build_resources, build_dockerfile,
 )  # fmt: skip

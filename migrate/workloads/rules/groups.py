@@ -37,6 +37,9 @@ _CLUSTERS = (
     "RoleBindingRestriction OAuthClient OAuthAccessToken OAuthAuthorizeToken OAuthClientAuthorization User Group"
     " Identity UserIdentityMapping ClusterNetwork HostSubnet NetNamespace SecurityContextConstraints"
     " ClusterResourceQuota AppliedClusterResourceQuota PersistentVolume StorageClass ClusterRole ClusterRoleBinding"
+    " PodSecurityPolicy IngressClass CustomResourceDefinition MutatingWebhookConfiguration"
+    " ValidatingWebhookConfiguration APIService CSIDriver CSINode CSIStorageCapacity VolumeAttachment PriorityClass"
+    " CertificateSigningRequest RuntimeClass FlowSchema PriorityLevelConfiguration"
 )
 _PROJECT = "create the project yourself: at Rahti its description must hold csc_project: and the number"
 _NOBODYS = {
@@ -45,7 +48,8 @@ _NOBODYS = {
     **dict.fromkeys(_CLUSTERS.split(), "only administrators of a cluster can make it"),
 }
 _KNOWN_GROUP = re.compile(r"v1|(apps|batch|extensions|autoscaling|policy|[a-z.]+\.(k8s|openshift)\.io)/v\w+")
-_GROUPS_OF_CLUSTERS = {group.partition("/")[0] for group in _GROUPS} | {"storage.k8s.io", "rbac.authorization.k8s.io"}
+_GROUPS_OF_CLUSTERS = {group.partition("/")[0] for group in _GROUPS}
+_OF_CLUSTERS = ("v1", "extensions/v1beta1", "policy/v1beta1")
 _LINK = "https://docs.openshift.com/container-platform/4.1/release_notes/ocp-4-1-release-notes.html"
 
 
@@ -88,7 +92,7 @@ def _to_list(it: Editor, node: Map) -> None:
     Mode.DONE,
     "OpenShift's kinds have API groups of their own; the forms without a group are gone in OpenShift 4.",
     _LINK,
-    OPENSHIFT_GROUP,
+    OPENSHIFT_GROUP.keys() - {"Role", "RoleBinding"},  # rbac.py
 )
 def openshift_group(it: Editor, found: Object) -> None:
     """`apiVersion: v1` of an OpenShift kind -> its group's."""
@@ -119,7 +123,7 @@ def old_openshift_version(it: Editor, found: Object) -> None:
 )
 def not_yours(it: Editor, found: Object) -> None:
     """Cluster-scoped kinds and questions to the API are left out."""
-    if found.group in _GROUPS_OF_CLUSTERS or found.api_version == "v1":
+    if found.group in _GROUPS_OF_CLUSTERS or found.group.endswith(".k8s.io") or found.api_version in _OF_CLUSTERS:
         it.leave_out(_NOBODYS[found.kind])
 
 

@@ -38,12 +38,12 @@ def dc_hooks(it: Editor, found: Object) -> None:
     if not converts(it, found) or it.context.options.hooks != "ask":
         return
     hooks = list(hooks_of(found))
-    for when, hook in hooks:
+    for number, (when, hook) in enumerate(hooks, start=1):
         words = (
             f"its {when} hook {_does(hook)}: options.hooks: initContainer runs that before every start of a pod, job"
             " makes a Job of it that you start by hand"
         )
-        if (when, hook) == hooks[-1] or hook is hooks[-1][1]:
+        if number == len(hooks):
             keep(it, found, words, Mode.ASKED, hook)
         else:
             it.say(hook, words)
@@ -149,4 +149,4 @@ def _add_job(it: Editor, found: Object, when: str, hook: Map, base: Map) -> None
 
 
 RULES_BEFORE = (dc_hooks, dc_hook_init_container)
-RULES_AFTER = (dc_hook_job,)
+RULES_AFTER_IMAGES = (dc_hook_job,)

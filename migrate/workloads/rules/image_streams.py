@@ -124,4 +124,38 @@ def stream_repository(it: Editor, found: Object) -> None:
                mode=Mode.WARNED)  # fmt: skip
 
 
-RULES = (stream_server_fields, stream_tag, stream_repository)
+@rule(
+    "stream-schedule",
+    Mode.WARNED,
+    "Only tags that import from a registry (DockerImage) can be imported on a schedule; the API refuses others.",
+    _LINK,
+    ["ImageStream"],
+)
+def stream_schedule(it: Editor, found: Object) -> None:
+    """`scheduled: true` of a tag that follows another tag is taken out."""
+    for entry in found.spec.maps("tags"):
+        if entry.text("from") == "" and entry.map("from").text("kind") not in ("", "DockerImage"):
+            policy = entry.map("importPolicy")
+            if policy.text("scheduled") == "true":
+                it.remove(policy, "scheduled")
+                if not len(policy):
+                    entry.drop("importPolicy")
+
+
+@rule(
+    "stream-count",
+    Mode.WARNED,
+    "The target limits how many image streams there may be: at Rahti 2 20 for all projects of a CSC project together.",
+    "https://docs.csc.fi/cloud/rahti/configurations/resource-quota/",
+    ["ImageStream"],
+)
+def stream_count(it: Editor, found: Object) -> None:
+    """Told once, at the first stream beyond the limit."""
+    limit = it.context.limits.image_streams
+    streams = [each for each in it.world.of_kind("ImageStream") if not each.is_left_out]
+    if limit is not None and len(streams) > limit and found is streams[limit]:
+        words = f"{len(streams)} image streams, and the limit is {limit}: ask for a larger quota, or leave some out"
+        it.say(found.root, words, path="kind", before="")
+
+
+RULES = (stream_tag, stream_schedule, stream_server_fields, stream_repository, stream_count)

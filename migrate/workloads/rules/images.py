@@ -5,21 +5,19 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from migrate.reference import is_host
 from migrate.workloads.documents import Object
 from migrate.workloads.engine import LAST_APPLIED, Editor, name_of, rule
 from migrate.workloads.findings import Mode
-from migrate.workloads.moved import Found, Trouble, changed_text, find_references, is_variable
+from migrate.workloads.moved import Found, Trouble, changed_text, find_references
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed, text_of
 from migrate.workloads.pods import containers, pod_spec
 from migrate.workloads.rules.bridge import bridged, tell_missing
+from migrate.workloads.rules.hub import with_hub
 from migrate.workloads.rules.triggers import followed_containers
 from migrate.workloads.shown import HIDDEN
 
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _HUB = "https://docs.docker.com/docker-hub/usage/pulls/"
-_HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
-_SHORT = re.compile(r"(?:[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*(?::[\w.${}-]+)?(?:@sha256:[0-9a-f]{64})?")
 _BY_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}:\d+/")
 _UNMAINTAINED = "nobody mends it any more"
 _ENDED = (
@@ -171,21 +169,9 @@ def docker_hub(it: Editor, found: Object) -> None:
         node = container.scalar("image")
         if node is None or name_of(container) in followed_names:
             continue
-        new = _with_hub(node.value.strip())
+        new = with_hub(node.value.strip())
         if new and not _is_local_stream(it, found, node.value.strip()):
             it.change(node, new)
-
-
-def _with_hub(name: str) -> str:
-    """The name with docker.io before it; empty where it has a registry, or cannot be told."""
-    head, slash, rest = name.partition("/")
-    if head in _HUB_HOSTS:
-        return f"docker.io/{rest}" if "/" in rest else f"docker.io/library/{rest}"
-    if slash and (is_host(head) or is_variable(head)):
-        return ""
-    if is_variable(name.partition(":")[0]) or not _SHORT.fullmatch(name):
-        return ""
-    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _is_local_stream(it: Editor, found: Object, name: str) -> bool:

@@ -33,6 +33,7 @@ _MADE_BY = {
 """Kinds that others make -> the annotation that shows it where an export took ownerReferences away."""
 _OWN_ACCOUNTS = ("builder", "deployer")
 _OWN_CONFIG_MAPS = ("kube-root-ca.crt", "openshift-service-ca.crt")
+_SERVING = re.compile(r"service\.(alpha|beta)\.openshift\.io/originating-service-name")
 _TOKEN_ANNOTATION = re.compile(r"kubernetes\.io/service-account\.name|openshift\.io/token-secret\..*")
 
 
@@ -123,16 +124,18 @@ def image_stream_tag(it: Editor, found: Object) -> None:
 @rule(
     "service-account-secret",
     Mode.LEFT_OUT,
-    "Tokens of service accounts are of the old cluster; the new one makes its own.",
+    "Tokens of service accounts and certificates of Services are of the old cluster; the new one makes its own.",
     "https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets",
     ["Secret"],
 )
 def service_account_secret(it: Editor, found: Object) -> None:
-    """Token and dockercfg Secrets of service accounts."""
+    """Token and dockercfg Secrets of service accounts, serving certificates."""
     kind = found.root.text("type")
     is_token = any(_TOKEN_ANNOTATION.fullmatch(name) for name, _ in found.meta.map("annotations").items())
     if kind == "kubernetes.io/service-account-token" or (kind == "kubernetes.io/dockercfg" and is_token):
         it.leave_out("a login of the old cluster")
+    elif any(_SERVING.fullmatch(name) for name, _ in found.meta.map("annotations").items()):
+        it.leave_out("a certificate that the cluster makes for a Service")
 
 
 @rule(

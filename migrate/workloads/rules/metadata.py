@@ -6,6 +6,7 @@ from migrate.workloads.documents import Document, Form, Object, is_list
 from migrate.workloads.engine import Editor, rule
 from migrate.workloads.findings import Mode
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, text_of, walk
+from migrate.workloads.pods import TEMPLATES, pod_spec
 
 _LINK = "https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/"
 _SERVER_MADE = (
@@ -145,4 +146,16 @@ def namespace(it: Editor, found: Object) -> None:
         it.say(node, words, mode=Mode.WARNED)
 
 
-RULES = (list_metadata, server_metadata, job_selector, namespace)
+@rule(
+    "ephemeral-containers",
+    Mode.DONE,
+    "Containers that somebody added to a running Pod to look into it; no object can be made with them.",
+    "https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/",
+    TEMPLATES,
+)
+def ephemeral_containers(it: Editor, found: Object) -> None:
+    """`ephemeralContainers` of a pod's spec."""
+    it.remove(pod_spec(found), "ephemeralContainers")
+
+
+RULES = (list_metadata, server_metadata, job_selector, namespace, ephemeral_containers)

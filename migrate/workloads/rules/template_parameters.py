@@ -39,7 +39,7 @@ def own_project(it: Editor, found: Object) -> str:
         own = ("", it.context.project, *it.context.own_sources)
         if is_set and (name == _ADDED or default_of(found, name) in own):
             return f"${{{name}}}"
-    words = "The project whose image streams hold the images"
+    words = "The project that this Template is used in"
     new = {"name": _ADDED, "description": words, "value": it.context.project}
     words = f"a Template may be used in any project; the default is {it.context.project}"
     it.add_item(found.template.root, "parameters", new, words=words)

@@ -149,11 +149,31 @@ def _give_image(it: Editor, found: Object, container: Map, follows: Follows) -> 
 def dc_triggers(it: Editor, found: Object) -> None:
     """`spec.triggers` -> the annotation."""
     _config_change(it, found)
+    _annotate(it, found)
+    it.remove(found.spec, "triggers")
+
+
+def _annotate(it: Editor, found: Object) -> None:
     entries = list(_entries(it, found))
     if entries:
         meta = found.meta if found.root.has("metadata") else it.ensure(found.root, "metadata", after="kind")
         annotations = it.ensure(meta, "annotations")
         it.put(annotations, ANNOTATION, json.dumps(entries, ensure_ascii=False, separators=(",", ":")))
+
+
+@rule(
+    "pasted-triggers",
+    Mode.WARNED,
+    "Only DeploymentConfigs have `triggers`; elsewhere 3.11 overlooked them, and today's API refuses the object.",
+    _LINK,
+    ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"],
+)
+def pasted_triggers(it: Editor, found: Object) -> None:
+    """Taken out; an image stream is followed by the annotation, which now works."""
+    if found.old_kind == "DeploymentConfig" or found.spec.index("triggers") < 0:
+        return
+    if found.kind in ("Deployment", "StatefulSet", "DaemonSet") and not found.meta.map("annotations").has(ANNOTATION):
+        _annotate(it, found)
     it.remove(found.spec, "triggers")
 
 
@@ -276,8 +296,8 @@ def _mended(it: Editor, found: Object, entry: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
-RULES_OF_CONFIGS = (dc_kept_triggers, dc_image, dc_triggers)
-RULES = (trigger_annotation,)
+RULES_BEFORE_JOBS = (dc_kept_triggers, dc_image)
+RULES = (dc_triggers, pasted_triggers, trigger_annotation)
 
 
 def followed_containers(found: Object) -> set[str]:
@@ -289,4 +309,7 @@ def followed_containers(found: Object) -> set[str]:
         for each in trigger.map("imageChangeParams").nodes_of("containerNames")
     }
     text = found.meta.map("annotations").text(ANNOTATION)
-    return names | set(re.findall(r'@\.name==\\?"([^"\\]*)\\?"', text))
+    spec = pod_spec(found)
+    numbers = re.findall(r"\b(containers|initContainers)\[(\d+)\]", text)
+    by_number = {name_of(spec.maps(key)[int(at)]) for key, at in numbers if int(at) < len(spec.maps(key))}
+    return names | by_number | set(re.findall(r'@\.name==\\?"([^"\\]*)\\?"', text))
