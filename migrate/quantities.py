@@ -46,13 +46,22 @@ def kubernetes_quantity(text: str) -> int:
     Raises:
         ValueError: the text is none.
     """
+    return math.ceil(exact_quantity(text))
+
+
+def exact_quantity(text: str) -> Fraction:
+    """A quantity as Kubernetes writes them, exactly: cores of `500m`, bytes of `5Gi`.
+
+    Raises:
+        ValueError: the text is none.
+    """
     found = _KUBERNETES.fullmatch(text)
     if not found or (found[5] or "") not in _KUBERNETES_UNITS:
         raise ValueError(f"{quoted(text)} is not a quantity such as 5Gi, 1e9 or 500M")
     sign, whole, part, exponent, unit = found.groups(default="")
     number = Fraction(int(f"{whole}{part}"), 10 ** len(part))
     scale = Fraction(10) ** int(exponent) if exponent else _KUBERNETES_UNITS[unit]
-    return math.ceil(number * scale) * (-1 if sign == "-" else 1)
+    return number * scale * (-1 if sign == "-" else 1)
 
 
 def parse_duration(text: str) -> float:

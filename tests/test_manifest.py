@@ -71,8 +71,8 @@ workloads:
     project: my-app-2
     options: {{deploymentConfig: convert, missingImages: finding, dataCopied: false, bitnami: warn,
               routeSuffix: rewrite, hooks: ask, keepManualRollout: false, keepOldLimits: false,
-              strictMemoryRatio: false, stripUids: false, harden: false, loadBalancer: false,
-              dropUnknown: false, secrets: false}}
+              strictMemoryRatio: false, stripUids: false, stripNodeSelectors: false, harden: false,
+              loadBalancer: false, dropUnknown: false, secrets: false}}
   - from: {{cluster: source, project: my-app}}
     to: rewritten/live
     project: my-app-2

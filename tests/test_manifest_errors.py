@@ -233,7 +233,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
         V + "workloads: [{from: a, to: b, project: p, options: {dataCopy: true}}]\n",
         "2:52: unknown key `dataCopy` in workloads[0].options: did you mean `dataCopied`? known here are"
         " deploymentConfig, missingImages, dataCopied, bitnami, routeSuffix, hooks, keepManualRollout,"
-        " keepOldLimits, strictMemoryRatio, stripUids, harden, loadBalancer, dropUnknown, secrets",
+        " keepOldLimits, strictMemoryRatio, stripUids, stripNodeSelectors, harden, loadBalancer, dropUnknown, secrets",
     ),
     ("unknown-key-like-none", VA + "xyzzy: 1\n", f"3:1: unknown key `xyzzy`: known here are {KEYS}"),
     # types

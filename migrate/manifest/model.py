@@ -329,6 +329,7 @@ class RewriteOptions(Model):
     keep_old_limits: bool = False
     strict_memory_ratio: bool = False
     strip_uids: bool = False
+    strip_node_selectors: bool = False
     harden: bool = False
     load_balancer: bool = False
     drop_unknown: bool = False

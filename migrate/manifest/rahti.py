@@ -11,6 +11,24 @@ TARGET_API_HOST = "api.2.rahti.csc.fi"
 SOURCE_REGISTRIES = ("docker-registry.default.svc:5000", "docker-registry.default.svc.cluster.local:5000")
 """What OpenShift 3.11 calls its registry from inside; old projects name its address in the services' network."""
 RAHTI2_LIMITS = Limits.model_validate({"imageSize": "5GiB", "imageStreams": 20, "pods": 100})
+RAHTI2_WORKLOAD_LIMITS = RAHTI2_LIMITS.model_copy(
+    update=Limits.model_validate(
+        {
+            "claimSize": "100GiB", "minCpu": "50m", "maxCpu": "4", "minMemory": "8Mi", "maxMemory": "16Gi",
+            "defaultCpu": "500m", "defaultMemory": "1Gi", "defaultCpuRequest": "100m",
+            "defaultMemoryRequest": "500Mi", "maxCpuRatio": 5,
+        }
+    ).model_dump(exclude_none=True)
+)  # fmt: skip
+SOURCE_ROUTE_SUFFIX = "rahtiapp.fi"
+TARGET_ROUTE_SUFFIX = "2.rahtiapp.fi"
+SOURCE_STORAGE_CLASSES = ("glusterfs-storage", "glusterfs", "gluster-file", "standard-rwo", "nfs")
+TARGET_STORAGE_CLASS = "standard-csi"
+TARGET_ROUTER = "router-default.apps.2.rahti.csc.fi"
+"""What the CNAME of a domain of the user's own names."""
+SOURCE_EGRESS = "193.167.189.25"
+TARGET_EGRESS = "86.50.229.150"
+"""The addresses that the clusters call others from."""
 
 
 def known_limits(file: ManifestFile) -> Limits:

@@ -89,7 +89,9 @@ def _listed(findings: Sequence[Finding], *, verbose: int) -> Iterator[str]:
                 what = f" {each.object}" if each.object else ""
                 yield f"    {each.file}:{each.line}{what}{f' {each.path}' if each.path else ''}{_change(each)}"
             if words:
-                yield f"      -> {words}"
+                first, *rest = words.split("\n")
+                yield f"      -> {first}"
+                yield from (f"         {line}" for line in rest)
         if len(shown) < len(members):
             yield f"    and {len(members) - len(shown):,} more; -v lists them"
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from migrate.manifest.model import Limits, ManifestFile, RewriteOptions
-from migrate.manifest.rahti import RAHTI2_LIMITS, SOURCE_REGISTRIES, known_limits
+from migrate.manifest.rahti import (
+    RAHTI2_WORKLOAD_LIMITS,
+    SOURCE_REGISTRIES,
+    SOURCE_ROUTE_SUFFIX,
+    SOURCE_STORAGE_CLASSES,
+    TARGET_ROUTE_SUFFIX,
+    TARGET_STORAGE_CLASS,
+)
 from migrate.manifest.requests import ImageRequest
 from migrate.manifest.tags import matching
 
@@ -108,6 +115,21 @@ def _passes(request: ImageRequest, tag: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Platform:
+    """What the two clusters call things, and what the target refuses.
+
+    Attributes:
+        storage_classes: the source's; any other than the target's is taken for one of them.
+    """
+
+    source_suffix: str = SOURCE_ROUTE_SUFFIX
+    target_suffix: str = TARGET_ROUTE_SUFFIX
+    storage_classes: tuple[str, ...] = SOURCE_STORAGE_CLASSES
+    storage_class: str = TARGET_STORAGE_CLASS
+    limits: Limits = RAHTI2_WORKLOAD_LIMITS
+
+
+@dataclass(frozen=True)
 class Context:
     """What holds for one rewrite.
 
@@ -121,7 +143,7 @@ class Context:
     registries: Registries
     options: RewriteOptions
     images: MovedImages = MovedImages()
-    limits: Limits = RAHTI2_LIMITS
+    platform: Platform = Platform()
 
     def target_project(self, source: str) -> str:
         """What a source project is called at the target; the same where nothing was said."""
@@ -139,7 +161,20 @@ class Context:
 
 def context_of(file: ManifestFile, project: str, options: RewriteOptions, images: MovedImages) -> Context:
     """What a manifest says for one of its workloads."""
-    return Context(project, dict(file.projects), registries_of(file), options, images, known_limits(file))
+    return Context(project, dict(file.projects), registries_of(file), options, images, platform_of(file))
+
+
+def platform_of(file: ManifestFile) -> Platform:
+    """What a manifest says of both ends, and Rahti's values where it says nothing."""
+    source, target = file.platform.source, file.platform.target
+    usual = Platform()
+    return Platform(
+        source.route_suffix or usual.source_suffix,
+        target.route_suffix or usual.target_suffix,
+        tuple(source.storage_classes) if source.storage_classes is not None else usual.storage_classes,
+        target.storage_class or usual.storage_class,
+        usual.limits.model_copy(update=target.limits.model_dump(exclude_none=True)),
+    )
 
 
 def registries_of(file: ManifestFile) -> Registries:

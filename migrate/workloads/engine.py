@@ -73,13 +73,15 @@ class World:
         """The object of a kind (as it was) and a name; where both say a project, of that one."""
         wanted = frozenset(kinds)
         known = self._by_name().get(name, ())
-        return next((each for each in known if each.old_kind in wanted and _same(each.namespace, namespace)), None)
+        return next(
+            (each for each in known if each.old_kind in wanted and same_project(each.namespace, namespace)), None
+        )
 
     def beside(self, found: Object, *kinds: str) -> Object | None:
         """Another object of these kinds and the same name; where that has parameters, of the same Template."""
         for each in self._by_name().get(found.name, ()):
             near = each.template is found.template or "${" not in found.name
-            if each is not found and near and each.old_kind in kinds and _same(each.namespace, found.namespace):
+            if each is not found and near and each.old_kind in kinds and same_project(each.namespace, found.namespace):
                 return each
         return None
 
@@ -95,7 +97,8 @@ class World:
         self._names = None
 
 
-def _same(one: str, other: str) -> bool:
+def same_project(one: str, other: str) -> bool:
+    """Whether two projects are one, as far as both are said."""
     return not one or not other or one == other
 
 

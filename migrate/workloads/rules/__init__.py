@@ -10,12 +10,18 @@ from migrate.workloads.rules import (
     image_streams,
     images,
     left_out,
+    leftovers,
     metadata,
+    network,
     old_apis,
     rbac,
     references,
+    resources,
+    routes,
+    security,
     texts,
     triggers,
+    volumes,
 )
 
 RULES: tuple[Rule, ...] = (
@@ -25,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     *metadata.RULES,
     *old_apis.RULES,
     *rbac.RULES,
+    *leftovers.RULES,
     *deployment_configs.RULES_BEFORE,
     *hooks.RULES_BEFORE,
     *triggers.RULES_BEFORE_JOBS,
@@ -35,6 +42,11 @@ RULES: tuple[Rule, ...] = (
     *builds.RULES,
     *images.RULES,
     *references.RULES,
+    *volumes.RULES,
+    *routes.RULES,
+    *network.RULES,
+    *resources.RULES,
+    *security.RULES,
     *old_apis.RULES_AT_THE_END,
     *fields.RULES,
 )

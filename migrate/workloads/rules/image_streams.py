@@ -151,7 +151,7 @@ def stream_schedule(it: Editor, found: Object) -> None:
 )
 def stream_count(it: Editor, found: Object) -> None:
     """Told once, at the first stream beyond the limit."""
-    limit = it.context.limits.image_streams
+    limit = it.context.platform.limits.image_streams
     streams = [each for each in it.world.of_kind("ImageStream") if not each.is_left_out]
     if limit is not None and len(streams) > limit and found is streams[limit]:
         words = f"{len(streams)} image streams, and the limit is {limit}: ask for a larger quota, or leave some out"

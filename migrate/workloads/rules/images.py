@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterator
 
@@ -9,12 +10,13 @@ from migrate.workloads.documents import Object
 from migrate.workloads.engine import LAST_APPLIED, Editor, name_of, rule
 from migrate.workloads.findings import Mode
 from migrate.workloads.moved import Found, Trouble, changed_text, find_references
-from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed, text_of
+from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed
 from migrate.workloads.pods import containers, pod_spec
 from migrate.workloads.rules.bridge import bridged, tell_missing
 from migrate.workloads.rules.hub import with_hub
 from migrate.workloads.rules.triggers import followed_containers
 from migrate.workloads.shown import HIDDEN
+from migrate.workloads.texts import texts_of
 
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _HUB = "https://docs.docker.com/docker-hub/usage/pulls/"
@@ -40,27 +42,12 @@ def image_registry(it: Editor, found: Object) -> None:
     if found.kind in ("Template", "Secret"):
         nodes: Iterator[tuple[Scalar, str]] = _of_template(found) if found.kind == "Template" else iter(())
     else:
-        nodes = _texts(found.root)
+        nodes = ((node, key) for node, key in texts_of(found.root) if key != LAST_APPLIED)
     in_pods = {id(each.get("image")): each for each in containers(pod_spec(found))}
     for node, key in nodes:
         references = find_references(node.value, it.context, it.world.tags_by_digest)
         if references:
             _change(it, found, node, references, in_pods.get(id(node)), key)
-
-
-def _texts(root: Map) -> Iterator[tuple[Scalar, str]]:
-    """Every text below an object with the key it stands under; nested objects (of Templates) are their own."""
-    waiting: list[tuple[Node, str]] = [(root, "")]
-    while waiting:
-        here, name = waiting.pop()
-        if isinstance(here, Scalar):
-            if len(here.value) > 3 and name != LAST_APPLIED:
-                yield here, name
-        elif isinstance(here, Map):
-            entries = list(zip(here.keys, here.values, strict=True))
-            waiting += [(value, text_of(key)) for key, value in reversed(entries)]
-        elif isinstance(here, Seq):
-            waiting += [(each, name) for each in reversed(here.nodes)]
 
 
 def _of_template(found: Object) -> Iterator[tuple[Scalar, str]]:
@@ -142,6 +129,40 @@ def secret_registry(it: Editor, found: Object) -> None:
             else:
                 words = "a login or setting for the old registry: make it anew for the new one"
                 it.say(node, words, before=HIDDEN, path=f"{where}[{name}]")
+
+
+@rule(
+    "old-pull-secret",
+    Mode.NOTED,
+    "A login for the old registry only is of no use to pods whose images have all left it.",
+    _LINK,
+)
+def old_pull_secret(it: Editor, found: Object) -> None:
+    """`imagePullSecrets` with a Secret of this run that has logins of the old registry only."""
+    secrets = pod_spec(found).get("imagePullSecrets")
+    if not isinstance(secrets, Seq):
+        return
+    pattern = it.context.registries.pattern()
+    stays = any(pattern.search(each.text("image")) for each in containers(pod_spec(found)))
+    for each in pod_spec(found).maps("imagePullSecrets"):
+        secret = it.world.named(["Secret"], each.text("name"), found.namespace)
+        logins = _logins(secret) if secret is not None else []
+        if logins and all(pattern.search(host) for host in logins) and not stays:
+            it.remove_item(secrets, each)
+    if not len(secrets):
+        pod_spec(found).drop("imagePullSecrets")
+
+
+def _logins(secret: Object) -> list[str]:
+    """The registries that a pull secret has logins for."""
+    for name in (".dockerconfigjson", ".dockercfg"):
+        text = _decoded(secret.root.map("data").text(name)) or secret.root.map("stringData").text(name)
+        try:
+            data = json.loads(text)
+            return [*(data["auths"] if name == ".dockerconfigjson" else data)]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return []
 
 
 def _decoded(text: str) -> str:
@@ -271,7 +292,7 @@ def project_name(it: Editor, found: Object) -> None:
     projects = {old: new for old, new in it.context.projects.items() if old != new}
     if not projects or found.kind in ("Secret", "Template"):
         return
-    for node, key in _texts(found.root):
+    for node, key in texts_of(found.root):
         changes = {}
         for pattern, group in ((_ACCOUNTS, 1), (_SERVICE_HOST, 2)):
             for each in pattern.finditer(node.value):
@@ -300,6 +321,6 @@ def project_parameter(it: Editor, found: Object) -> None:
 
 
 RULES = (
-    image_registry, secret_registry, moved_registry, ended_image, docker_hub, other_internal_registry, project_name,
-    project_parameter,
+    image_registry, secret_registry, old_pull_secret, moved_registry, ended_image, docker_hub,
+    other_internal_registry, project_name, project_parameter,
 )  # fmt: skip

@@ -31,6 +31,9 @@ _MADE_BY = {
     "Job": re.compile(r"(?!)"),
 }
 """Kinds that others make -> the annotation that shows it where an export took ownerReferences away."""
+_FOREIGN = re.compile(r"(?!.*(^|\.)(k8s|openshift)\.io$)[a-z0-9-]+(\.[a-z0-9-]+)+")
+_THERE = re.compile(r"(acme\.)?cert-manager\.io")
+"""Groups of others that Rahti 2 has (its guide on custom domains)."""
 _OWN_ACCOUNTS = ("builder", "deployer")
 _OWN_CONFIG_MAPS = ("kube-root-ca.crt", "openshift-service-ca.crt")
 _SERVING = re.compile(r"service\.(alpha|beta)\.openshift\.io/originating-service-name")
@@ -163,7 +166,24 @@ def _is_changed_by_user(found: Object) -> bool:
     return bool(own or annotations or len(found.meta.map("labels")))
 
 
+@rule(
+    "unknown-kind",
+    Mode.WARNED,
+    "A kind of somebody's own (a CustomResourceDefinition), which users of the target cannot make.",
+    "https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/custom-resources/",
+)
+def unknown_kind(it: Editor, found: Object) -> None:
+    """Told; options.dropUnknown leaves it out."""
+    if not _FOREIGN.fullmatch(found.group) or _THERE.fullmatch(found.group) or found.kind in ("List", "Template"):
+        return
+    if it.context.options.drop_unknown:
+        it.leave_out("options.dropUnknown")
+    else:
+        it.say(found.root, f"is it there? oc api-resources --api-group={found.group}; if not, options.dropUnknown"
+               " leaves it out", path="kind", before=f"{found.api_version} {found.kind}")  # fmt: skip
+
+
 RULES = (
     always_made, made_by_another, glusterfs_service, endpoints, image_stream_tag, service_account_secret,
-    default_account,
+    default_account, unknown_kind,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What a Template's parameters tell the rules. Values are looked up, never put in."""
 
 import re
+from collections.abc import Callable
 
 from migrate.workloads.documents import Object
 from migrate.workloads.engine import Editor
@@ -27,6 +28,15 @@ def default_of(found: Object, name: str) -> str:
 def with_defaults(found: Object, text: str) -> str:
     """A text with the defaults of its parameters in it; those without stay."""
     return re.sub(r"\$\{\{?(\w+)\}?\}", lambda each: default_of(found, each[1]) or each[0], text)
+
+
+def change_default(it: Editor, found: Object, text: str, changed: Callable[[str], str], words: str = "") -> None:
+    """Give the parameter that a whole text is (`${X}`, `${{X}}`) another default."""
+    whole = re.fullmatch(r"\$\{\{?(\w+)\}?\}", text.strip())
+    known = parameter(found, whole[1]) if whole else None
+    value = known.scalar("value") if known is not None else None
+    if value is not None:
+        it.change(value, changed(value.value), words=words)
 
 
 def own_project(it: Editor, found: Object) -> str:
