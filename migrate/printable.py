@@ -22,6 +22,10 @@ def printable(text: str, limit: int = 500) -> str:
     Control characters (a registry may send escape sequences) and what no file or database can hold become spaces; the
     queries of addresses are cut off, for those of object stores hold signatures, and so are passwords in addresses.
     """
-    clean = _LOGIN.sub(r"\1...@", text)
-    clean = _SECRET.sub(r"\1 ...", _QUERY.sub(r"\1?...", _UNPRINTABLE.sub(" ", clean))).strip()
+    clean = text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub(" ", text)
+    if "://" in clean:
+        clean = _QUERY.sub(r"\1?...", _LOGIN.sub(r"\1...@", clean))
+    if re.search("basic|bearer", clean, re.IGNORECASE):
+        clean = _SECRET.sub(r"\1 ...", clean)
+    clean = clean.strip()
     return clean if len(clean) <= limit else f"{clean[:limit]}..."

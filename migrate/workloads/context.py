@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from migrate.manifest.model import Limits, ManifestFile, RewriteOptions
 from migrate.manifest.rahti import (
@@ -43,9 +43,14 @@ class Registries:
 
     def pattern(self) -> re.Pattern[str]:
         """Finds any name of the source's registry in a text."""
-        names = sorted({*self.source_internal, self.source_external}, key=len, reverse=True)
-        known = [*map(re.escape, names), *([_SERVICE_NETWORK.pattern] if self.known_by_address else [])]
-        return re.compile(rf"(?<![\w.-])(?:{'|'.join(known)})(?::443)?(?![\w.:-]*[\w-])", re.IGNORECASE)
+        return _pattern(self)
+
+
+@cache
+def _pattern(registries: Registries) -> re.Pattern[str]:
+    names = sorted({*registries.source_internal, registries.source_external}, key=len, reverse=True)
+    known = [*map(re.escape, names), *([_SERVICE_NETWORK.pattern] if registries.known_by_address else [])]
+    return re.compile(rf"(?<![\w.-])(?:{'|'.join(known)})(?::443)?(?![\w.:-]*[\w-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -198,16 +198,27 @@ class Object:
     template: "Object | None" = None
     old_kind: str = ""
     is_left_out: bool = False
+    _known: dict[str, Scalar] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """Its kind now."""
-        return self.root.text("kind")
+        return self._text("kind")
 
     @property
     def api_version(self) -> str:
         """Its apiVersion now, as `apps/v1`."""
-        return self.root.text("apiVersion")
+        return self._text("apiVersion")
+
+    def _text(self, name: str) -> str:
+        """A text of its top level; every rule asks for these of every object, so where they stand is remembered."""
+        node = self._known.get(name)
+        if node is None or node.parent is not self.root:
+            node = self.root.scalar(name)
+            if node is None:
+                return ""
+            self._known[name] = node
+        return "" if node.is_null else node.value
 
     @property
     def group(self) -> str:

@@ -114,6 +114,13 @@ class Editor:
         """Platforms, projects, options."""
         return self.world.context
 
+    def is_in_file(self, pattern: re.Pattern[str]) -> bool:
+        """Whether a pattern is found in the text of the file as it was; asked once for each file."""
+        key = f"{pattern.pattern} in {self._document.name}"
+        if key not in self.world.memory:
+            self.world.memory[key] = pattern.search(self._document.text) is not None
+        return bool(self.world.memory[key])
+
     # --- changes ------------------------------------------------------------------------------------------------
 
     def put(

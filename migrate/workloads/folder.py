@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from migrate.workloads.shown import secret_texts
 
 RECORD = ".rahti-migrate-files"
 """Remembers, in the output folder, what was written: `sha256  name` lines, as sha256sum reads them."""
+_OF_CLUSTER = re.compile(r"default|openshift(-.*)?|kube-.*")
+"""Projects that are nobody's own."""
 _SKIPPED = frozenset({".git", ".hg", ".svn"})
 _LARGEST_TEXT = 5 * 2**20
 
@@ -169,6 +172,7 @@ def _with_own_source(context: Context, documents: Sequence[Document]) -> Context
         for document in documents
         for found in objects_of(document)
         if found.namespace and not is_variable(found.namespace) and found.namespace not in context.projects
+        if not _OF_CLUSTER.fullmatch(found.namespace)
     )
     written.pop(context.project, None)
     return context.with_source(next(iter(written))) if len(written) == 1 else context

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 from migrate.workloads.context import Context
 
@@ -50,12 +51,17 @@ def find_references(text: str, context: Context, tags: Mapping[tuple[str, str], 
         context: both ends.
         tags: (repository, digest) -> a tag that it had.
     """
-    pattern = re.compile(f"(?P<host>{context.registries.pattern().pattern}){_BEHIND}", re.IGNORECASE)
+    pattern = _reference(context.registries.pattern().pattern)
     found = {}
     for each in pattern.finditer(text):
         old = each[0].rstrip("/") if not each["tag"] else each[0]
         found[old] = _found(each, old, context, tags)
     return list(found.values())
+
+
+@cache
+def _reference(host: str) -> re.Pattern[str]:
+    return re.compile(f"(?P<host>{host}){_BEHIND}", re.IGNORECASE)
 
 
 def _found(each: re.Match[str], old: str, context: Context, tags: Mapping[tuple[str, str], str]) -> Found:

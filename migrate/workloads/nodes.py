@@ -114,10 +114,13 @@ class Map(Node):
 
     def get(self, name: str) -> Node | None:
         """The value of a key, its own or one merged into it (`<<: *base`)."""
-        at = self.index(name)
-        if at >= 0:
-            return followed(self.values[at])
-        for other in self._merged():
+        is_merged = False
+        for key, value in zip(self.keys, self.values, strict=True):
+            own = key.value  # type: ignore[attr-defined]  # as in index
+            if own == name:
+                return value if type(value) is not Alias else followed(value)
+            is_merged = is_merged or own == "<<"
+        for other in self._merged() if is_merged else ():
             found = other.get(name)
             if found is not None:
                 return found

@@ -12,6 +12,7 @@ HIDDEN = "(hidden)"
 LENGTH = 200
 _MOST_VALUES = 30
 _NAMES = r"pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|(?:api|access|private|auth)[_-]?key|jaas"
+_ANY_NAME = re.compile(_NAMES, re.IGNORECASE)
 _SECRET_NAME = re.compile(rf"(?:{_NAMES})s?[_.-]?\d*$", re.IGNORECASE)
 _SECRET_IN_TEXT = re.compile(
     rf"""(?P<name>[\w.-]*(?:{_NAMES})[\w.-]*(?:["']?\s*=\s*|["']\s*:\s*|:\s+)|\s--?[\w-]*(?:{_NAMES})\s+)"""
@@ -106,7 +107,9 @@ def _words_without_secrets(words: Sequence[str]) -> Iterator[str]:
 def _text_without_secrets(text: str) -> str:
     if text[:1] in ("{", "[") and '"value"' in text:
         return "{...}"
-    text = _DATABASE_LOGIN.sub(rf"\1{HIDDEN}", text)
+    text = _DATABASE_LOGIN.sub(rf"\1{HIDDEN}", text) if " -p" in text else text
+    if not _ANY_NAME.search(text):
+        return text
     return _SECRET_IN_TEXT.sub(
         lambda found: found[0] if _VARIABLE.match(found["value"]) else f"{found['name']}{HIDDEN}", text
     )

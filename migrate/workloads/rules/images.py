@@ -39,6 +39,8 @@ _ENDED = (
 )
 def image_registry(it: Editor, found: Object) -> None:
     """References to the source's registry in any text of an object, keys and the server's own copies left out."""
+    if not it.is_in_file(it.context.registries.pattern()):
+        return
     if found.kind in ("Template", "Secret"):
         nodes: Iterator[tuple[Scalar, str]] = _of_template(found) if found.kind == "Template" else iter(())
     else:

@@ -68,6 +68,9 @@ def legacy_binding(it: Editor, found: Object) -> None:
     if found.api_version not in _LEGACY:
         if root.map("roleRef").has("name") and found.group == RBAC:
             it.put(root.map("roleRef"), "apiGroup", RBAC)
+        for name in ("userNames", "groupNames"):
+            if not root.has(name):
+                it.remove(root, name)
         return
     it.put(root, "apiVersion", f"{RBAC}/v1")
     if root.has("userNames") or root.has("groupNames"):

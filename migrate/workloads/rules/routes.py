@@ -259,7 +259,7 @@ def acme_made(it: Editor, found: Object) -> None:
 )
 def host_mention(it: Editor, found: Object) -> None:
     """Old hosts of this run's Routes in any other text -> the new ones; other hosts of the old cluster are told."""
-    if found.kind == "Secret":
+    if found.kind == "Secret" or not it.is_in_file(re.compile(re.escape(it.context.platform.source_suffix))):
         return
     known = hosts(it)
     for node, key in texts_of(found.root) if found.kind != "Template" else _values(found.root):
@@ -297,7 +297,7 @@ def _mentioned(it: Editor, text: str) -> list[str]:
 )
 def old_cluster_mention(it: Editor, found: Object) -> None:
     """Told, never changed."""
-    if found.kind == "Secret":
+    if found.kind == "Secret" or not it.is_in_file(_ANY_OF_OLD_CLUSTER):
         return
     for node, key in texts_of(found.root) if found.kind != "Template" else _values(found.root):
         if key == LAST_APPLIED:
@@ -314,6 +314,8 @@ _OLD_CLUSTER = (
     (re.compile(rf"(?<![\d.]){re.escape(SOURCE_EGRESS)}(?![\d.])"),
      f"the old cluster calls from this address; the new one from {TARGET_EGRESS}"),
 )  # fmt: skip
+
+_ANY_OF_OLD_CLUSTER = re.compile("|".join(pattern.pattern for pattern, _ in _OLD_CLUSTER))
 
 RULES = (
     acme_made, route_generated, route_host, route_domain, route_tls, route_allowlist, route_acme, host_mention,

@@ -21,17 +21,12 @@ _MADE = re.compile(
 )
 _CLASS_ANNOTATIONS = ("volume.beta.kubernetes.io/storage-class", "volume.alpha.kubernetes.io/storage-class")
 _GROWS_BY = 8 * 2**30
-_OWN = (
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "image",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-)
+_OTHERS = (
+    "hostPath", "nfs", "glusterfs", "iscsi", "cephfs", "rbd", "gitRepo", "flexVolume", "flocker", "fc", "cinder",
+    "awsElasticBlockStore", "gcePersistentDisk", "azureDisk", "azureFile", "vsphereVolume", "quobyte", "scaleIO",
+    "portworxVolume", "photonPersistentDisk", "storageos",
+)  # fmt: skip
+"""Volumes that restricted-v2 does not list."""
 _ROLLING = ("Deployment", "DeploymentConfig")
 _DATABASES = (
     ("postgres", "PostgreSQL", "pg_dump"), ("postgis", "PostgreSQL", "pg_dump"), ("mariadb", "MariaDB", "mysqldump"),
@@ -382,7 +377,7 @@ def volume_type(it: Editor, found: Object) -> None:
     for volume in pod_spec(found).maps("volumes"):
         for key in volume.keys:
             name = text_of(key)
-            if name in ("name", "<<", *_OWN) or is_variable(name):
+            if name not in _OTHERS:
                 continue
             words = "clone in an init container into an emptyDir" if name == "gitRepo" else "use a claim or a Secret"
             it.say(key, f"pods with it are refused: {words}", before=name)
