@@ -46,3 +46,21 @@ JOB = Kind("batch", "v1", "Job", "jobs")
 CRON_JOB = Kind("batch", "v1", "CronJob", "cronjobs")
 OLD_CRON_JOB = Kind("batch", "v1beta1", "CronJob", "cronjobs")
 """Before Kubernetes 1.21, and so in OKD 3.11."""
+SERVICE = Kind("", "v1", "Service", "services")
+ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+SECRET = Kind("", "v1", "Secret", "secrets")
+CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+EVENT = Kind("", "v1", "Event", "events")
+ROUTE = Kind("route.openshift.io", "v1", "Route", "routes")
+TEMPLATE = Kind("template.openshift.io", "v1", "Template", "templates")
+INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+POD_AUTOSCALER = Kind("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+OLDER = {
+    CRON_JOB: OLD_CRON_JOB,
+    INGRESS: Kind("extensions", "v1beta1", "Ingress", "ingresses"),
+    DISRUPTION_BUDGET: Kind("policy", "v1beta1", "PodDisruptionBudget", "poddisruptionbudgets"),
+}
+"""What OKD 3.11 (Kubernetes 1.11) has instead."""

@@ -1,6 +1,5 @@
 """`rahti-migrate rewrite` as its user meets it."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -320,11 +319,3 @@ def test_the_bridge_keeps_the_old_registry_and_says_how_to_pull(ends: Ends) -> N
     assert "-n my-app-2" in command
     (found,) = yaml.safe_load_all((ends.folder / "out/pod.yaml").read_text())
     assert found["spec"]["imagePullSecrets"][0]["name"] in command
-
-
-def test_live_workloads_are_said_to_be_left(desk: Ends) -> None:
-    put(desk.folder, m_yaml="version: 1\nworkloads: [{from: {cluster: source, project: p}, to: out, project: q}]\n")
-    ran = desk.run("rewrite", "m.yaml")
-    assert ran.code == 3
-    assert "oc get all" in ran.err
-    assert json.loads(desk.run("rewrite", "m.yaml", "--format", "json").out)["rewrites"] == []

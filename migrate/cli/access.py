@@ -175,15 +175,16 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     """
     target = session.cluster("target")
     if target is None:
-        raise UsageError("access is granted by the target's OpenShift API, and none is named", _how("target"))
+        raise UsageError("access is granted by the target's OpenShift API, and none is named", api_advice("target"))
     entries = session.manifest.file.access or []
     source = session.cluster("source") if carry and any(entry.carry_over for entry in entries) else None
     if source is None and carry and any(entry.carry_over for entry in entries):
-        raise UsageError("carryOver reads the source's OpenShift API, and none is named", _how("source"))
+        raise UsageError("carryOver reads the source's OpenShift API, and none is named", api_advice("source"))
     return Ends(target, source, project_names(session), _whoami(target), partial(stream_names, session))
 
 
-def _how(end: str) -> str:
+def api_advice(end: str) -> str:
+    """How a manifest names the API of one end."""
     return f"say `{end}.api: {{kubeconfigContext: ...}}`, or `{{server: https://..., tokenEnv: ...}}`, in the manifest"
 
 

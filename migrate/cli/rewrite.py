@@ -4,13 +4,15 @@ import difflib
 import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from migrate.access.stage import login_refused
+from migrate.cli.access import api_advice
 from migrate.cli.options import (
     FormatOption,
     OutputFormat,
@@ -22,16 +24,18 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.program import command_line
-from migrate.cli.session import state_path
-from migrate.errors import ExitCode, UsageError
+from migrate.cli.session import Session, session_of, state_path
+from migrate.cluster import ClusterError, Problem, advice
+from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.manifest import Manifest, load_manifest
-from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
+from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadSource, valid_project
 from migrate.printable import printable
 from migrate.quantities import quoted
 from migrate.report import workloads as show
 from migrate.state import NoStateError, read_state
 from migrate.workloads.context import Context, MovedImages, context_of
 from migrate.workloads.folder import Output, Rewritten, check_place, rewrite_all, write
+from migrate.workloads.live import Exported, export_project
 from migrate.workloads.parse import UnreadableError, top_keys
 from migrate.workloads.shown import HIDDEN
 
@@ -57,16 +61,24 @@ OptionOption = Annotated[
     typer.Option("--option", metavar="NAME=VALUE", help="One of `options` of the manifest, such as hooks=job."),
 ]
 DiffOption = Annotated[bool, typer.Option("--diff", help="Only show what would change, as a diff; write nothing.")]
+SecretsOption = Annotated[
+    bool, typer.Option("--secrets", help="Read the Secrets of projects too (from: {cluster: source, ...}).")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace rewritten files that were changed by hand since.")]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One rewrite: files or folders, a folder to write to, and what the rules are to know."""
+    """One rewrite: files or folders, a folder to write to, and what the rules are to know.
+
+    `live` is the source project whose objects `texts` are.
+    """
 
     paths: tuple[Path, ...]
     to: Path | None
     context: Context
+    live: str = ""
+    texts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def rewrite(
@@ -77,12 +89,13 @@ def rewrite(
     option: OptionOption = None,
     diff: DiffOption = False,
     force: ForceOption = False,
+    secrets: SecretsOption = False,
     state: StateOption = None,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Write workloads anew for the target: API groups, Deployments for DeploymentConfigs, names of images; touches no
-    cluster, and never the files it reads.
+    """Write workloads anew for the target: API groups, Deployments for DeploymentConfigs, names of images, storage,
+    hosts, limits; writes to no cluster, and never to the files it reads.
 
     Example: rahti-migrate rewrite my-app.yaml
     """
@@ -91,8 +104,7 @@ def rewrite(
     if manifest is not None:
         _refuse_with_manifest(to, project_map)
         loaded = load_manifest(manifest)
-        tasks = [*_tasks(loaded, project, option or (), _moved(loaded, state))]
-        unread = _tell_unread(loaded, project)
+        tasks, unread = _tasks(loaded, project, option or (), _moved(loaded, state), secrets=secrets)
     else:
         unread = False
         tasks = [_loose_task(paths, to, project, project_map or (), option or (), diff=diff)]
@@ -115,13 +127,13 @@ def rewrite(
 
 def _run(task: Task, *, diff: bool, force: bool) -> show.RewriteReport:
     gc.disable()  # trees of millions of nodes that all stay: looking for garbage among them costs a third of the time
-    rewritten = rewrite_all(task.paths, task.context)
+    rewritten = rewrite_all(task.paths, task.context, task.texts)
     gc.enable()
     written: Output | None = None
     if not diff:
         assert task.to is not None
         written = write(rewritten, task.to, force=force)
-    places = ", ".join(map(str, task.paths))
+    places = f"project {task.live} of the source" if task.live else ", ".join(map(str, task.paths))
     return show.RewriteReport(places, str(task.to or ""), task.context.project, rewritten, written)
 
 
@@ -166,39 +178,52 @@ def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) ->
         )
 
 
-def _tasks(manifest: Manifest, project: str, changes: Sequence[str], images: MovedImages) -> Iterator[Task]:
+def _tasks(
+    manifest: Manifest, project: str, changes: Sequence[str], images: MovedImages, *, secrets: bool
+) -> tuple[list[Task], bool]:
+    """The rewrites that a manifest asks for; and whether something of a project could not be read."""
+    if not manifest.file.workloads:
+        say("nothing to rewrite: the manifest has no `workloads`")
     entries = [entry for entry in manifest.file.workloads or () if project in ("", entry.project)]
     if manifest.file.workloads and not entries:
         known = ", ".join(sorted({entry.project for entry in manifest.file.workloads}))
         raise UsageError(f"no entry of `workloads` is for project {quoted(project)}", f"there are: {known}")
-    for entry in entries:
-        if isinstance(entry.from_, WorkloadSource):
-            continue
-        yield _task(manifest, entry, str(entry.from_), changes, images)
+    tasks, unread = [], False
+    with session_of(Session(manifest, "")) as session:
+        for entry in entries:
+            context = context_of(manifest.file, entry.project, _changed(entry.options, changes), images)
+            to = manifest.file_path(entry.to)
+            if isinstance(entry.from_, WorkloadSource):
+                read = _exported(session, entry.from_.project, secrets=secrets)
+                unread = unread or bool(read.unread)
+                context = context.with_source(entry.from_.project)
+                tasks.append(Task((), to, context, entry.from_.project, read.files))
+            else:
+                tasks.append(Task((manifest.file_path(str(entry.from_)),), to, context))
+    return tasks, unread
 
 
-def _tell_unread(manifest: Manifest, project: str) -> bool:
-    """What of the manifest is not rewritten, and why; whether something is left to be done by hand."""
-    if not manifest.file.workloads:
-        say("nothing to rewrite: the manifest has no `workloads`")
-    live = [
-        entry.from_.project
-        for entry in manifest.file.workloads or ()
-        if isinstance(entry.from_, WorkloadSource) and project in ("", entry.project)
-    ]
-    for name in live:
-        say(
-            f"workloads of {name}: this version does not read them from the cluster\n"
-            f"  -> export them (oc get all,cm,pvc,sa,rolebinding -n {name} -o yaml > {name}.yaml), and write"
-            f" `from: {name}.yaml`"
-        )
-    return bool(live)
+def _exported(session: Session, project: str, *, secrets: bool) -> Exported:
+    """The objects of a source project, as they are now.
 
-
-def _task(manifest: Manifest, entry: WorkloadEntry, path: str, changes: Sequence[str], images: MovedImages) -> Task:
-    options = _changed(entry.options, changes)
-    context = context_of(manifest.file, entry.project, options, images)
-    return Task((manifest.file_path(path),), manifest.file_path(entry.to), context)
+    Raises:
+        UsageError: the manifest names no API of the source.
+        LoginError: its login is not taken.
+        MigrateError: it is out of reach.
+    """
+    cluster = session.cluster("source")
+    if cluster is None:
+        words = f"workloads of project {project} are read by the source's OpenShift API, and none is named"
+        raise UsageError(words, api_advice("source"))
+    try:
+        read = export_project(cluster, project, secrets=secrets)
+    except ClusterError as error:
+        if error.problem is Problem.LOGIN:
+            raise login_refused(cluster, error) from None
+        raise MigrateError(str(error), advice(error.problem, project)) from None
+    for plural, words in read.unread.items():
+        say(f"project {project}: {plural} could not be read, and are not rewritten: {words}")
+    return read
 
 
 def _moved(manifest: Manifest, state: Path | None) -> MovedImages:

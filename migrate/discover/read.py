@@ -16,7 +16,7 @@ from migrate.kinds import (
     DEPLOYMENT,
     DEPLOYMENT_CONFIG,
     JOB,
-    OLD_CRON_JOB,
+    OLDER,
     POD,
     REPLICA_SET,
     REPLICATION_CONTROLLER,
@@ -31,7 +31,6 @@ _WORKLOADS = (
 )  # fmt: skip
 _ALWAYS_MAY = ("builder", "deployer")
 """Service accounts that every project of OpenShift lets pull, besides the group of all its own."""
-_OLDER = {CRON_JOB: OLD_CRON_JOB}
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _listed(cluster: Cluster, kind: Kind, project: str) -> list[Object]:
     except ClusterError as error:
         if error.problem is not Problem.NOT_FOUND:
             raise
-    return _listed(cluster, _OLDER[kind], project) if kind in _OLDER else []
+    return _listed(cluster, OLDER[kind], project) if kind in OLDER else []
 
 
 def read_access(

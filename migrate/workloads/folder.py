@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,14 +77,22 @@ def _unreadable(error: OSError) -> None:
     raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
-def rewrite_all(paths: Sequence[Path], context: Context) -> Rewritten:
+def rewrite_all(paths: Sequence[Path], context: Context, texts: Mapping[str, bytes] | None = None) -> Rewritten:
     """Read files and folders, and run the rules over all of them together. Writes nothing.
+
+    Args:
+        paths: files and folders.
+        context: what the rules are to know.
+        texts: name -> content of what stands in no file.
 
     Raises:
         UsageError: something cannot be read, or two of the paths hold a file of the same name.
     """
     result = Rewritten()
     documents: list[Document] = []
+    for name, raw in (texts or {}).items():
+        result.before[name] = raw
+        documents.append(read_document(name, raw))
     for path in paths:
         for name, place in names_of(path):
             if name in result.sources:
@@ -239,7 +247,7 @@ def _write(result: Rewritten, to: Path, *, force: bool) -> Output:
             kept.append(name)
             record[name] = ours.get(name, "")
         else:
-            _put(place, new, result.sources[name])
+            _put(place, new, result.sources.get(name))
             written.append(name)
     for name in sorted(set(ours) - set(record)):
         place = to / name
@@ -248,7 +256,7 @@ def _write(result: Rewritten, to: Path, *, force: bool) -> Output:
             place.unlink()
             removed.append(name)
     lines = [f"{digest}  {name}\n" for name, digest in sorted(record.items()) if digest]
-    _put(to / RECORD, "".join(lines).encode(), to)
+    _put(to / RECORD, "".join(lines).encode())
     return Output(tuple(written), tuple(same), tuple(kept), tuple(removed))
 
 
@@ -271,14 +279,16 @@ def _check_inside(place: Path, to: Path) -> None:
         raise UsageError(f"{place}: a link leads out of {to}", "take it away, or name another folder")
 
 
-def _put(place: Path, new: bytes | None, source: Path) -> None:
+def _put(place: Path, new: bytes | None, source: Path | None = None) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = place.with_name(f".{place.name}.part")
     if new is None:
+        assert source is not None
         shutil.copyfile(source, beside)
     else:
+        beside.touch(mode=0o666 if source is not None else 0o600)
         beside.write_bytes(new)
-        if source.is_file():
+        if source is not None:
             shutil.copymode(source, beside)
     beside.replace(place)
 

@@ -67,6 +67,7 @@ _WORKLOADS = [
     ("batch", "jobs cronjobs"),
     ("autoscaling", "horizontalpodautoscalers"),
     ("networking.k8s.io", "ingresses networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
     ("", "configmaps endpoints persistentvolumeclaims pods replicationcontrollers services"),
 ]
 _VIEW = [

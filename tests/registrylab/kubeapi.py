@@ -38,6 +38,18 @@ WORKLOADS = (
     Resource("batch", "cronjobs", "CronJob"),
     Resource("", "replicationcontrollers", "ReplicationController"),
     Resource("", "pods", "Pod"),
+    Resource("", "services", "Service"),
+    Resource("", "endpoints", "Endpoints"),
+    Resource("", "configmaps", "ConfigMap"),
+    Resource("", "secrets", "Secret"),
+    Resource("", "events", "Event"),
+    Resource("", "persistentvolumeclaims", "PersistentVolumeClaim"),
+    Resource("route.openshift.io", "routes", "Route"),
+    Resource("template.openshift.io", "templates", "Template"),
+    Resource("networking.k8s.io", "ingresses", "Ingress"),
+    Resource("networking.k8s.io", "networkpolicies", "NetworkPolicy"),
+    Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler"),
+    Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget"),
 )
 """Kept and given back; nothing runs."""
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
