@@ -159,34 +159,39 @@ class Cluster:
                 return None
             raise
 
-    def apply(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+    def apply(self, kind: Kind, document: Mapping[str, Any], *, force: bool = True, dry_run: bool = False) -> Object:
         """Server-side apply, as this tool's field manager; with a resourceVersion only onto that one.
 
-        Other managers' values of the same fields are replaced: whoever applies has read the object before.
+        Args:
+            kind: where it is sent.
+            document: what we want of it.
+            force: other managers' values of the same fields are replaced: whoever applies has read the object before.
+            dry_run: the server only tries it, and gives what would come of it.
 
         Raises:
-            ClusterError: refused; CONFLICT where the object is another one by now.
+            ClusterError: refused; CONFLICT where the object is another one by now, or (without `force`) others manage
+                a field that would change.
         """
         sent, what = _sent(kind, document)
-        return self._repeated(what, lambda c: dict(c.apply(sent, field_manager=MANAGER, force=True)))
+        return self._repeated(what, lambda c: dict(c.apply(sent, field_manager=MANAGER, force=force, dry_run=dry_run)))
 
-    def create(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+    def create(self, kind: Kind, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Make an object; sent once.
 
         Raises:
             ClusterError: refused; CONFLICT where one of that name exists.
         """
         sent, what = _sent(kind, document)
-        return self._sent_once(what, lambda c: dict(c.create(sent)))
+        return self._sent_once(what, lambda c: dict(c.create(sent, dry_run=dry_run)))
 
-    def replace(self, kind: Kind, document: Mapping[str, Any]) -> Object:
+    def replace(self, kind: Kind, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Write an object back that was read; sent once.
 
         Raises:
             ClusterError: refused; CONFLICT where it changed since it was read.
         """
         sent, what = _sent(kind, document)
-        return self._sent_once(what, lambda c: dict(c.replace(sent)))
+        return self._sent_once(what, lambda c: dict(c.replace(sent, dry_run=dry_run)))
 
     def delete(self, kind: Kind, document: Mapping[str, Any]) -> None:
         """Delete an object as it was read; one that is gone already is well, too.
@@ -434,6 +439,8 @@ def _class_of(status: int, words: str) -> Problem:
         return Problem.QUOTA
     if status == 403 and "attempting to grant" in words:
         return Problem.ESCALATION
+    if "field not declared in schema" in words:  # server-side apply says it with 500
+        return Problem.INVALID
     return _CLASSES.get(status, Problem.UNREACHABLE if status >= 500 else Problem.INVALID)
 
 

@@ -64,3 +64,18 @@ OLDER = {
     DISRUPTION_BUDGET: Kind("policy", "v1beta1", "PodDisruptionBudget", "poddisruptionbudgets"),
 }
 """What OKD 3.11 (Kubernetes 1.11) has instead."""
+
+
+def kind_named(api_version: str, name: str) -> Kind:
+    """The kind of an object, by what stands in it; one that is not known here gets the usual plural."""
+    group, _, version = api_version.rpartition("/")
+    known = next((kind for kind in _KNOWN if (kind.group, kind.name) == (group, name)), None)
+    if known is not None:
+        return known if known.version == version else Kind(group, version, name, known.plural, known.namespaced)
+    lower = name.lower()
+    if lower.endswith("y"):
+        return Kind(group, version, name, f"{lower[:-1]}ies")
+    return Kind(group, version, name, f"{lower}es" if lower.endswith(("s", "x", "ch")) else f"{lower}s")
+
+
+_KNOWN = [each for each in list(globals().values()) if isinstance(each, Kind)]

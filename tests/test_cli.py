@@ -301,7 +301,7 @@ def test_a_manifest_without_images_is_no_mistake(ends: Ends) -> None:
     ran = ends.run("run", ends.manifest("workloads: [{from: x, to: y, project: p}]"))
     assert ran.code == 0, ran.text
     assert "nothing to do: the manifest names no images" in ran.out
-    assert "does not apply workloads yet" in ran.err
+    assert "workloads are left: no API of the target is named" in ran.err
 
 
 def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> None:

@@ -175,7 +175,9 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     """
     target = session.cluster("target")
     if target is None:
-        raise UsageError("access is granted by the target's OpenShift API, and none is named", api_advice("target"))
+        raise UsageError(
+            "access and workloads are written by the target's OpenShift API, and none is named", api_advice("target")
+        )
     entries = session.manifest.file.access or []
     source = session.cluster("source") if carry and any(entry.carry_over for entry in entries) else None
     if source is None and carry and any(entry.carry_over for entry in entries):

@@ -28,15 +28,21 @@ from migrate.cli.options import (
     json_line,
     login_wait,
     result,
-    say,
     set_up_logging,
 )
 from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, open_session, state_path
+from migrate.cli.workloads import apply_workloads, plan_workloads, wait_for_rollouts
+from migrate.errors import ExitCode, UsageError
+from migrate.quantities import parse_duration
 from migrate.report import access as show
 from migrate.report.documents import VERSION
+from migrate.report.finish import WorkloadPlan, plan_document, plan_lines
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
+WaitOption = Annotated[
+    str, typer.Option("--wait", metavar="TIME", help="With --apply: follow the rollouts for so long, such as 10m.")
+]
 
 
 def finish(
@@ -44,65 +50,112 @@ def finish(
     state: StateOption = None,
     project: ProjectOption = "",
     apply: ApplyOption = False,
+    wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Show the final step, who may pull from the target projects; with --apply do it.
+    """Show the final step, who may pull from the target projects and which workloads are applied; with --apply do it.
 
-    Example: rahti-migrate finish my-app.yaml --apply
+    Example: rahti-migrate finish my-app.yaml --apply --wait 10m
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    with open_session(manifest, project, login_wait(wait_login)) as session:
-        has_access = bool(session.manifest.file.access)
-        say_what_is_missing(session)
-        if not apply or not has_access:
-            path = state_path(manifest, state)
-            return show_finish(session, path, options_given(state, project), as_json=as_json)
+    seconds = wait_seconds(wait, apply=apply)
+    if not apply:
+        with open_session(manifest, project, login_wait(wait_login)) as session:
+            return _show(session, state, options_given(state, project), as_json=as_json)
     with open_access(manifest, state, project, "finish", wait_login) as run:
-        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
+        code = apply_final_step(run, state, seconds, as_json=as_json)
         run.state.end_run(code, {})
     return code
 
 
-def show_finish(session: Session, state: Path, options: Sequence[str], *, as_json: bool) -> int:
+def wait_seconds(wait: str, *, apply: bool) -> float:
+    """The seconds of `--wait`; 0 where it was not said.
+
+    Raises:
+        UsageError: no time, or without --apply.
+    """
+    if not wait:
+        return 0.0
+    if not apply:
+        raise UsageError("--wait follows what was applied", "say --apply too")
+    try:
+        return parse_duration(wait)
+    except ValueError as error:
+        raise UsageError(f"--wait: {error}") from None
+
+
+def apply_final_step(run: AccessRun, state: Path | None, seconds: float, *, as_json: bool) -> int:
+    """Try everything, then access, then workloads, then (for so many seconds) wait for them."""
+    workloads = plan_workloads(run.session, state)
+    _say_workloads(workloads, as_json=as_json)
+    if any(plan.is_refused for plan in workloads):
+        return apply_workloads(run.session, run.state, workloads, as_json=as_json)
+    code: int = ExitCode.OK
+    if run.session.manifest.file.access:
+        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
+    if workloads:
+        code = max(code, apply_workloads(run.session, run.state, workloads, as_json=as_json))
+    if workloads and seconds:
+        code = max(code, wait_for_rollouts(run.session, workloads, seconds, as_json=as_json))
+    return code
+
+
+def _say_workloads(plans: Sequence[WorkloadPlan], *, as_json: bool) -> None:
+    for plan in plans:
+        if as_json:
+            json_line({"event": "workloads", **plan_document(plan)})
+        else:
+            result(plan_lines(plan))
+
+
+def _show(session: Session, state: Path | None, options: Sequence[str], *, as_json: bool) -> int:
     """What the final step would do."""
-    has_access = bool(session.manifest.file.access)
-    plans = planned_access(session, open_ends(session)) if has_access else []
-    left = leftovers(state, session.manifest.path, plans if has_access else None)
+    file, path = session.manifest.file, state_path(session.manifest.path, state)
+    plans = planned_access(session, open_ends(session)) if file.access else []
+    left = leftovers(path, session.manifest.path, plans if file.access else None)
+    workloads = plan_workloads(session, state)
+    code = access_exit_code(plans)
+    if any(plan.needs_attention for plan in workloads):
+        code = ExitCode.INCOMPLETE
     if as_json:
         document = show.access_plan_document(plans, left) if plans or left else None
-        json_document({"version": VERSION, "kind": "finish", "access": document, "workloads": None})
-    elif plans:
+        listed = [plan_document(plan) for plan in workloads] if workloads else None
+        json_document({"version": VERSION, "kind": "finish", "access": document, "workloads": listed})
+        return code
+    if plans:
         result(["Who may pull:", "", *show.access_plan_lines(plans), *show.leftover_lines(left)])
-        apply = f" To apply: {_to_apply(session, options)}" if any(each.changes for each in plans) else ""
-        result([f"Nothing was written.{apply}"])
-    else:
-        result(["nothing to finish: the manifest has no `access`", *show.leftover_lines(left)])
-    return access_exit_code(plans)
+    for plan in workloads:
+        result(["", *plan_lines(plan)])
+    if not plans and not workloads:
+        what = "neither `access` nor `workloads`"
+        result([f"nothing to finish: the manifest has {what}", *show.leftover_lines(left)])
+        return code
+    changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
+    result([f"Nothing was written.{f' To apply: {_to_apply(session, options)}' if changes else ''}"])
+    return code
 
 
-def finish_run(run: AccessRun, *, apply: bool, as_json: bool) -> int:
+def finish_run(run: AccessRun, state: Path | None, seconds: float, *, apply: bool, as_json: bool) -> int:
     """The final step of `run`."""
-    plans = plans_of(run.session, run.ends)
-    if apply and plans:
-        return apply_access(run, plans, as_json=as_json, last="access")
+    if apply:
+        return apply_final_step(run, state, seconds, as_json=as_json)
+    plans = plans_of(run.session, run.ends) if run.session.manifest.file.access else []
+    workloads = plan_workloads(run.session, state)
     if as_json:
         for project in show.access_plan_document(plans)["projects"]:
             json_line({"event": "project", **project})
     elif plans:
         result(["", "Who may pull:", "", *show.access_plan_lines(plans)])
-        result([f"To apply: {_to_apply(run.session, run.options)}"] if any(p.changes for p in plans) else [])
-    return access_exit_code(plans)
+    _say_workloads(workloads, as_json=as_json)
+    changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
+    if changes and not as_json:
+        result([f"To apply: {_to_apply(run.session, run.options)}"])
+    code = access_exit_code(plans)
+    return ExitCode.INCOMPLETE if any(plan.needs_attention for plan in workloads) else code
 
 
 def _to_apply(session: Session, options: Sequence[str]) -> str:
     return command_line("finish", session.manifest.path, (*options, "--apply"))
-
-
-def say_what_is_missing(session: Session) -> None:
-    """A stage that the manifest asks for and that this version does not have."""
-    if session.manifest.file.workloads:
-        rewrite = command_line("rewrite", session.manifest.path)
-        say(f"note: this version does not apply workloads yet: {rewrite} writes them, for you to look at and apply")

@@ -28,13 +28,13 @@ from migrate.cli.session import Session, session_of, state_path
 from migrate.cluster import ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.manifest import Manifest, load_manifest
-from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadSource, valid_project
+from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
 from migrate.printable import printable
 from migrate.quantities import quoted
 from migrate.report import workloads as show
 from migrate.state import NoStateError, read_state
 from migrate.workloads.context import Context, MovedImages, context_of
-from migrate.workloads.folder import Output, Rewritten, check_place, rewrite_all, write
+from migrate.workloads.folder import RECORD, Output, Rewritten, check_place, rewrite_all, write
 from migrate.workloads.live import Exported, export_project
 from migrate.workloads.parse import UnreadableError, top_keys
 from migrate.workloads.shown import HIDDEN
@@ -171,6 +171,26 @@ def _is_manifest(path: Path, to: Path | None) -> bool:
     return "version" in seen or to is None
 
 
+def rewrite_for_finish(session: Session, state: Path | None) -> None:
+    """Write the workloads of a manifest as they are to be applied, and say what waits for a human.
+
+    A project that was read from the cluster before is not read again: its files are there.
+    """
+    manifest, project = session.manifest, session.project
+    chosen = [
+        entry
+        for entry in manifest.file.workloads or ()
+        if not (isinstance(entry.from_, WorkloadSource) and (manifest.file_path(entry.to) / RECORD).exists())
+    ]
+    tasks, _ = _tasks_of(session, chosen, project, (), _moved(manifest, state), secrets=False)
+    _check_places(tasks)
+    for task in tasks:
+        report = _run(task, diff=False, force=False)
+        say(show.rewrite_summary(report))
+        if report.needs_human:
+            say(f"  -> see: {command_line('rewrite', manifest.path)}")
+
+
 def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) -> None:
     if to is not None or project_map:
         raise UsageError(
@@ -188,18 +208,27 @@ def _tasks(
     if manifest.file.workloads and not entries:
         known = ", ".join(sorted({entry.project for entry in manifest.file.workloads}))
         raise UsageError(f"no entry of `workloads` is for project {quoted(project)}", f"there are: {known}")
-    tasks, unread = [], False
     with session_of(Session(manifest, "")) as session:
-        for entry in entries:
-            context = context_of(manifest.file, entry.project, _changed(entry.options, changes), images)
-            to = manifest.file_path(entry.to)
-            if isinstance(entry.from_, WorkloadSource):
-                read = _exported(session, entry.from_.project, secrets=secrets)
-                unread = unread or bool(read.unread)
-                context = context.with_source(entry.from_.project)
-                tasks.append(Task((), to, context, entry.from_.project, read.files))
-            else:
-                tasks.append(Task((manifest.file_path(str(entry.from_)),), to, context))
+        return _tasks_of(session, entries, project, changes, images, secrets=secrets)
+
+
+def _tasks_of(
+    session: Session, entries: Sequence[WorkloadEntry], project: str, changes: Sequence[str], images: MovedImages,
+    *, secrets: bool,
+) -> tuple[list[Task], bool]:  # fmt: skip
+    tasks, unread, manifest = [], False, session.manifest
+    for entry in entries:
+        if project not in ("", entry.project):
+            continue
+        context = context_of(manifest.file, entry.project, _changed(entry.options, changes), images)
+        to = manifest.file_path(entry.to)
+        if isinstance(entry.from_, WorkloadSource):
+            read = _exported(session, entry.from_.project, secrets=secrets)
+            unread = unread or bool(read.unread)
+            context = context.with_source(entry.from_.project)
+            tasks.append(Task((), to, context, entry.from_.project, read.files))
+        else:
+            tasks.append(Task((manifest.file_path(str(entry.from_)),), to, context))
     return tasks, unread
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
-from migrate.cli.access import AccessRun, open_ends
+from migrate.cli.access import AccessRun, api_advice, open_ends
 from migrate.cli.check import check_exit_code
 from migrate.cli.copy import copy_images, next_step, open_run, say_outcome, what_came
-from migrate.cli.finish import ApplyOption, finish_run, say_what_is_missing
+from migrate.cli.finish import ApplyOption, WaitOption, finish_run, wait_seconds
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -42,6 +42,7 @@ def run(
     project: ProjectOption = "",
     jobs: JobsOption = 0,
     apply: ApplyOption = False,
+    wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
@@ -52,10 +53,15 @@ def run(
     """
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
-    own = (*jobs_given(jobs), *(["--apply"] if apply else []), *wait_given(wait_login))
+    seconds = wait_seconds(wait, apply=apply)
+    finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
+    own = (*jobs_given(jobs), *finishing, *wait_given(wait_login))
     with open_run(manifest, state, project, "run", own, login_wait(wait_login)) as opened:
-        say_what_is_missing(opened.session)
-        ends = open_ends(opened.session) if opened.session.manifest.file.access else None
+        file = opened.session.manifest.file
+        has_api = opened.session.cluster("target") is not None
+        ends = open_ends(opened.session) if file.access or (file.workloads and has_api) else None
+        if file.workloads and not has_api:
+            say(f"note: workloads are left: no API of the target is named ({api_advice('target')})")
         checks = _said(first_checks(opened.session), as_json=as_json)
         _stop_at_once(checks)
 
@@ -81,7 +87,7 @@ def run(
             result([*verify_lines(found, news), *hints])
         if ends:
             access = AccessRun(opened.session, opened.state, ends, opened.options)
-            code = max(code, finish_run(access, apply=apply, as_json=as_json))
+            code = max(code, finish_run(access, state, seconds, apply=apply, as_json=as_json))
         opened.ended(code, outcome.counts | verify_counts(found))
         if as_json:
             for item in verification_document(found)["tags"]:

@@ -58,7 +58,7 @@ def rewrite_lines(report: RewriteReport, *, verbose: int) -> Iterator[str]:
             folded = mode in (Mode.DONE, Mode.NOTED, Mode.LEFT_OUT) and not verbose
             yield from _folded(members) if folded else _listed(members, verbose=verbose)
             yield ""
-    yield _numbers(report)
+    yield rewrite_summary(report)
 
 
 def _by_rule(findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]]:
@@ -104,7 +104,8 @@ def _change(finding: Finding) -> str:
     return f": {finding.after}" if finding.after else ""
 
 
-def _numbers(report: RewriteReport) -> str:
+def rewrite_summary(report: RewriteReport) -> str:
+    """The numbers of a rewrite in one line."""
     rewritten = report.rewritten
     files = len(rewritten.files) + len(rewritten.gone)
     same = files - len(rewritten.changed) - len(rewritten.gone)

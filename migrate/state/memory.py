@@ -12,10 +12,11 @@ import sqlite_utils
 from migrate import __version__
 from migrate.state.copies import CopyRows
 from migrate.state.grants import GrantRows
+from migrate.state.objects import ObjectRows
 from migrate.state.times import now
 
 
-class State(CopyRows, GrantRows):
+class State(CopyRows, GrantRows, ObjectRows):
     """An open state; `run_id` is the run that writes (0 while there is none).
 
     `moved_from` is where its manifest was before, if it was found at another place this time.

@@ -78,4 +78,18 @@ def m004_server(db: sqlite_utils.Database) -> None:
     db.table("grants").add_column("server", str)
 
 
-KNOWN_MIGRATIONS = frozenset({"m004_server", "m001_first", "m002_depth", "m003_verdict_class"})
+@MIGRATIONS()
+def m005_objects(db: sqlite_utils.Database) -> None:
+    """What was applied of workloads; nothing ever stood in `rewrites`."""
+    db.table("rewrites").drop(ignore=True)
+    db.table("objects").create(
+        {
+            "id": int, "run_id": int, "server": str, "project": str, "api_group": str, "version": str, "kind": str,
+            "plural": str, "name": str, "created": int, "before": str, "uid": str, "ours": str, "digest": str,
+            "begun_at": str, "applied_at": str, "reverted_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+
+
+KNOWN_MIGRATIONS = frozenset({"m004_server", "m005_objects", "m001_first", "m002_depth", "m003_verdict_class"})

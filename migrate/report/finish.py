@@ -1,0 +1,88 @@
+"""The final step for workloads as lines and as documents."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrate.quantities import count
+from migrate.workloads.apply import Planned, Standing
+from migrate.workloads.objects import Found
+from migrate.workloads.rollout import Progress, Rollout
+
+_WORDS = {
+    Standing.NEW: "new",
+    Standing.CHANGES: "changes",
+    Standing.SAME: "as it is",
+    Standing.THERE: "is there",
+    Standing.WAITS: "waits",
+    Standing.CONFLICT: "conflict",
+    Standing.REFUSED: "refused",
+}
+_NEEDS = (Standing.WAITS, Standing.CONFLICT, Standing.REFUSED)
+
+
+@dataclass
+class WorkloadPlan:
+    """What the final step would do for one entry of `workloads`."""
+
+    folder: str
+    project: str
+    found: Found
+    planned: list[Planned] = field(default_factory=list)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server refused something when it tried: nothing is applied then."""
+        return bool(self.found.troubles) or any(each.standing is Standing.REFUSED for each in self.planned)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether something is left that a person must see to."""
+        return self.is_refused or any(each.standing in _NEEDS for each in self.planned)
+
+
+def plan_lines(plan: WorkloadPlan) -> Iterator[str]:
+    """What would be written, and what not and why."""
+    counts = Counter(each.standing for each in plan.planned)
+    parts = [f"{counts[standing]} {_WORDS[standing]}" for standing in Standing if counts[standing]]
+    yield f"Workloads for project {plan.project}, from {plan.folder}: {', '.join(parts) or 'nothing'}"
+    for each in plan.planned:
+        if each.standing in (Standing.SAME, Standing.THERE):
+            continue
+        place = f" ({each.item.place})" if each.standing in _NEEDS else ""
+        yield f"  {_WORDS[each.standing]:<9} {each.item.label}{place}"
+        if each.words:
+            yield f"            -> {each.words}"
+    for trouble in plan.found.troubles:
+        yield f"  refused   {trouble}"
+    if plan.found.passed_over:
+        yield f"  {count(len(plan.found.passed_over), 'file')} without objects: not applied"
+
+
+def plan_document(plan: WorkloadPlan) -> dict[str, Any]:
+    """One entry of `workloads` in JSON."""
+    return {
+        "folder": plan.folder,
+        "project": plan.project,
+        "objects": [_object_document(each) for each in plan.planned],
+        "troubles": plan.found.troubles,
+    }
+
+
+def _object_document(each: Planned) -> dict[str, Any]:
+    words = each.words or None
+    return {"object": each.item.label, "place": each.item.place, "standing": str(each.standing), "words": words}
+
+
+def rollout_lines(rollouts: Sequence[Rollout]) -> Iterator[str]:
+    """How far each workload is."""
+    for each in rollouts:
+        yield f"  {each.progress:<8} {each.label}: {each.words}" if each.words else f"  {each.progress:<8} {each.label}"
+
+
+def rollout_summary(rollouts: Sequence[Rollout]) -> str:
+    """One line."""
+    counts = Counter(each.progress for each in rollouts)
+    parts = [f"{counts[progress]} {progress}" for progress in Progress if counts[progress]]
+    return f"{count(len(rollouts), 'workload')}: {', '.join(parts)}"

@@ -1,0 +1,266 @@
+"""Applies rewritten workloads: everything is tried first, then sent in order; what others manage is left to them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from migrate.cluster import MANAGER, Cluster, ClusterError, Object, Problem
+from migrate.kinds import CLAIM, JOB, ROLE, ROLE_BINDING, Kind
+from migrate.workloads.objects import WITH_REPLICAS, Item
+
+_TRIGGERS = "image.openshift.io/triggers"
+_ONCE = (CLAIM, JOB)
+"""Kinds whose spec cannot be changed: applied where they are not there yet."""
+_WITHOUT_APPLY = ("authorization.openshift.io",)
+"""Groups that refuse server-side apply of what is not there (openshift-apiserver 56aa2d96)."""
+
+
+class Standing(StrEnum):
+    """What would happen to an object."""
+
+    NEW = "new"
+    CHANGES = "changes"
+    SAME = "same"
+    THERE = "there"  # and cannot be changed
+    WAITS = "waits"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would happen to one object.
+
+    Attributes:
+        document: what would be sent.
+        before: what stands there now; None where nothing does.
+        words: why it waits, conflicts, or is refused; else what is to be known.
+    """
+
+    item: Item
+    standing: Standing
+    document: Mapping[str, Any] = field(repr=False)
+    before: Object | None = field(default=None, repr=False)
+    words: str = ""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it would be written."""
+        return self.standing in (Standing.NEW, Standing.CHANGES)
+
+
+def plan_items(
+    cluster: Cluster, items: Sequence[Item], waits: Callable[[Item], str], *, data_copied: bool
+) -> Iterator[Planned]:
+    """Look at each object as it is now, and let the server try the new one (dry run). Writes nothing.
+
+    Args:
+        cluster: the target's API.
+        items: in their order.
+        waits: why an object cannot be applied yet; empty where it can.
+        data_copied: whether workloads with claims start as they are written; else they are new with no replicas.
+
+    Raises:
+        ClusterError: the API is out of reach, or the login is refused.
+    """
+    new_roles: set[str] = set()
+    for item in items:
+        planned = _planned(cluster, item, waits(item), new_roles, data_copied=data_copied)
+        if item.kind == ROLE and planned.standing is Standing.NEW:
+            new_roles.add(item.name)
+        yield planned
+
+
+def _planned(cluster: Cluster, item: Item, why: str, new_roles: set[str], *, data_copied: bool) -> Planned:
+    document = dict(item.document)
+    try:
+        before = cluster.get(item.kind, item.name, item.project)
+        document = with_replicas(item, before, data_copied=data_copied)
+        if why:
+            return Planned(item, Standing.WAITS, document, before, why)
+        if before is not None and item.kind in _ONCE:
+            return Planned(item, Standing.THERE, document, before, "is there, and cannot be changed: left as it is")
+        ref = document.get("roleRef") or {}
+        if before is None and item.kind == ROLE_BINDING and ref.get("kind") == "Role" and ref.get("name") in new_roles:
+            return Planned(item, Standing.NEW, document, before, "not tried: its Role comes with it")
+        tried = _send(cluster, item.kind, document, before, dry_run=True)
+    except ClusterError as error:
+        if error.problem in (Problem.LOGIN, Problem.UNREACHABLE):
+            raise
+        standing = Standing.CONFLICT if error.problem is Problem.CONFLICT else Standing.REFUSED
+        return Planned(item, standing, document, None, error.words)
+    stopped = _stopped(item, before, document)
+    if before is None:
+        return Planned(item, Standing.NEW, document, None, stopped)
+    same = _without_noise(tried) == _without_noise(before)
+    return Planned(item, Standing.SAME if same else Standing.CHANGES, document, before, stopped)
+
+
+def with_replicas(item: Item, before: Object | None, *, data_copied: bool) -> dict[str, Any]:
+    """The document, with the replicas that it is to have now.
+
+    What is there keeps the number that somebody else gave it (a person, an autoscaler). What mounts claims begins
+    with none until its data is there.
+    """
+    document = dict(item.document)
+    if item.kind.name not in WITH_REPLICAS:
+        return document
+    spec = dict(document.get("spec") or {})
+    live = (before or {}).get("spec") or {}
+    is_ours = before is not None and _owns_replicas(before)
+    if before is not None and (not is_ours or (item.has_claims and not data_copied)):
+        spec["replicas"] = live.get("replicas", 1)
+    elif item.has_claims and not data_copied:
+        spec["replicas"] = 0
+    return {**document, "spec": spec}
+
+
+def _owns_replicas(live: Mapping[str, Any]) -> bool:
+    for entry in (live.get("metadata") or {}).get("managedFields") or ():
+        if entry.get("manager") == MANAGER and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+            return True
+    return False
+
+
+def _stopped(item: Item, before: Object | None, document: Mapping[str, Any]) -> str:
+    wanted = str((item.document.get("spec") or {}).get("replicas", 1))
+    if before is None and item.has_claims and (document.get("spec") or {}).get("replicas") == 0 and wanted != "0":
+        name = f"{item.kind.name.lower()}/{item.name}"
+        return f"starts with 0 pods: copy the data, then oc scale -n {item.project} {name} --replicas={wanted}"
+    return ""
+
+
+def _send(
+    cluster: Cluster, kind: Kind, document: Mapping[str, Any], before: Object | None, *, dry_run: bool = False
+) -> Object:
+    if kind.group in _WITHOUT_APPLY:
+        if before is None:
+            return cluster.create(kind, document, dry_run=dry_run)
+        known = {"resourceVersion": (before.get("metadata") or {}).get("resourceVersion", "")}
+        whole = {**document, "metadata": {**document["metadata"], **known}}
+        return cluster.replace(kind, whole, dry_run=dry_run)
+    return cluster.apply(kind, document, force=False, dry_run=dry_run)
+
+
+_NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+
+
+def _without_noise(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an object somebody wanted."""
+    meta = {key: value for key, value in (document.get("metadata") or {}).items() if key not in _NOISE}
+    return {**{k: v for k, v in document.items() if k not in ("status", "metadata", "kind", "apiVersion")}, "m": meta}
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sending:
+    """An object is about to be sent; should this process be killed now, it may have arrived."""
+
+    planned: Planned
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An object was sent; `document` is what stands there now, or `error` says why it was not taken."""
+
+    planned: Planned
+    document: Object | None = None
+    error: ClusterError | None = None
+
+
+def apply_planned(cluster: Cluster, planned: Iterable[Planned]) -> Iterator[Sending | Sent]:
+    """Send what was planned, in its order; where the API is out of reach it ends."""
+    for each in planned:
+        if not each.is_sent:
+            continue
+        yield Sending(each)
+        try:
+            yield Sent(each, _send(cluster, each.item.kind, each.document, each.before))
+        except ClusterError as error:
+            yield Sent(each, error=error)
+            if error.problem is Problem.UNREACHABLE:
+                return
+
+
+# --- taking back ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AppliedObject:
+    """One object that this tool wrote and has not taken back, over all of its writes.
+
+    Attributes:
+        rows: the state's rows, oldest first.
+        before: what stood there before the first write; None where nothing did, or (a Secret) it was not kept.
+        created: whether this tool made it.
+        uid: of what stood there after the last write; empty where that is not known (a kill in between).
+        ours: the fields that were ours after the last write (`fieldsV1`), and a digest of what stood in them.
+        begun: when the last write was sent.
+    """
+
+    rows: tuple[int, ...]
+    server: str
+    kind: Kind
+    project: str
+    name: str
+    created: bool
+    uid: str
+    ours: Mapping[str, Any] = field(repr=False)
+    digest: str
+    begun: str
+    before: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return f"{self.kind.name}/{self.name}"
+
+
+def our_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an object that server-side apply knows as ours."""
+    for entry in (document.get("metadata") or {}).get("managedFields") or ():
+        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
+            return dict(entry.get("fieldsV1") or {})
+    return {}
+
+
+def digest_of(document: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    """A digest of what stands in some fields; images that a trigger fills in are left out."""
+    annotations = (document.get("metadata") or {}).get("annotations") or {}
+    found = list(_values(document, fields, (), skip_images=_TRIGGERS in annotations))
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _values(
+    value: Any, fields: Mapping[str, Any], path: tuple[str, ...], *, skip_images: bool
+) -> Iterator[tuple[str, Any]]:
+    below = {step: inner for step, inner in fields.items() if step != "."}
+    if not below:
+        if not (skip_images and path and path[-1] == "f:image"):
+            yield "/".join(path), value
+        return
+    for step, inner in sorted(below.items()):
+        yield from _values(_at(value, step), inner or {}, (*path, step), skip_images=skip_images)
+
+
+def _at(value: Any, step: str) -> Any:
+    """What a step of `fieldsV1` leads to: `f:name`, `k:{"name":"a"}`, `v:"text"`."""
+    if step.startswith("f:"):
+        return value.get(step[2:]) if isinstance(value, dict) else None
+    if step.startswith("k:") and isinstance(value, list):
+        key = json.loads(step[2:])
+        return next((e for e in value if isinstance(e, dict) and key.items() <= e.items()), None)
+    if step.startswith("v:") and isinstance(value, list):
+        wanted = json.loads(step[2:])
+        return wanted if wanted in value else None
+    return None
+
+
+def without_values(document: Mapping[str, Any] | None, kind: Kind) -> Mapping[str, Any] | None:
+    """What of an object is kept in the state: nothing of a Secret."""
+    return None if kind.name == "Secret" else document
