@@ -15,7 +15,7 @@ from migrate.workloads.rules import RULES
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "demo", "init", "check", "plan", "copy", "verify", "rewrite", "access plan", "access apply", "access revert",
-    "access verify", "finish", "run", "status", "schema",
+    "access verify", "finish", "run", "status", "rollback", "schema",
 )  # fmt: skip
 
 _RULES = "## The rules\n"

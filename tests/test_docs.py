@@ -61,7 +61,8 @@ def test_the_readmes_commands_do_what_it_says(ends: Ends, source: LabClient, tar
         source.push(f"my-app/{name}", IMAGE, "1")
     commands = readme_commands()
     assert len(commands) >= 4
-    for command in (command for command in commands if not command.startswith(("access", "init", "rewrite"))):
+    with_api = ("access", "init", "rewrite", "finish", "rollback")
+    for command in (command for command in commands if not command.startswith(with_api)):
         ran = ends.run(*command.split())
         assert ran.code == 0, f"{command}: {ran.text}"
     assert set(target.images()) == {"my-app-2/web:1", "my-app-2/backend:1"}
@@ -79,6 +80,19 @@ def test_the_readmes_rewrite_does_what_it_says(tmp_path: Path) -> None:
         ran = desk.run(*command.split())
         assert ran.code == 0, ran.text
     assert "kind: Deployment" in (tmp_path / "rewritten/my-app-2/dc.yaml").read_text()
+
+
+def test_the_readmes_last_commands_do_what_it_says(tmp_path: Path) -> None:
+    with two_clusters(tmp_path) as clusters:
+        manifest = clusters.manifest("workloads: [{from: exports, to: rewritten, project: my-app-2}]\n")
+        manifest.rename(manifest.with_name("my-app.yaml"))
+        put(clusters.ends.folder / "exports", c_yaml="{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}\n")
+        commands = [command for command in readme_commands() if command.startswith(("finish", "rollback"))]
+        assert len(commands) == 3
+        for command in commands:
+            ran = clusters.run(*command.split())
+            assert ran.code == 0, ran.text
+        assert clusters.new.get("ConfigMap", "my-app-2", "c")
 
 
 def test_every_key_of_the_json_of_rewrite_is_described(tmp_path: Path) -> None:

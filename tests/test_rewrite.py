@@ -1,5 +1,6 @@
 """`rahti-migrate rewrite` as its user meets it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -319,3 +320,22 @@ def test_the_bridge_keeps_the_old_registry_and_says_how_to_pull(ends: Ends) -> N
     assert "-n my-app-2" in command
     (found,) = yaml.safe_load_all((ends.folder / "out/pod.yaml").read_text())
     assert found["spec"]["imagePullSecrets"][0]["name"] in command
+
+
+def test_what_else_points_at_the_old_cluster_is_one_list_at_the_end(desk: Ends) -> None:
+    route = "{apiVersion: v1, kind: Route, metadata: {name: r}, spec: {host: www.example.org, to: {name: web}}}\n"
+    build = "{apiVersion: v1, kind: BuildConfig, metadata: {name: b}, spec: {strategy: {}, triggers: [{type: GitHub}]}}"
+    data = "{x: oc rollout latest dc/web, y: 193.167.189.25}"
+    config = f"\n---\n{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c}}, data: {data}}}\n"
+    pipeline = "build: {script: docker push docker-registry.rahti.csc.fi/my-app/web}\n"
+    put(desk.folder / "in", a_yaml=f"{route}---\n{build}{config}", ci_yml=pipeline)
+    ran = desk.run("rewrite", "in", "--to", "out", *WORDS)
+    _, _, listed = ran.out.partition("What else points at the old cluster:\n")
+    for words in (
+        "a.yaml:1 www.example.org", "router-default.apps.2.rahti.csc.fi", "oc describe bc -n my-app-2", "ci.yml:1",
+        "oc create token pusher -n my-app-2", "oc rollout latest dc/web", "let 86.50.229.150 in",
+        "push to image-registry.apps.2.rahti.csc.fi/my-app-2/",
+    ):  # fmt: skip
+        assert words in listed, words
+    (document,) = json.loads(desk.run("rewrite", "in", "--to", "out", *WORDS, "--format", "json").out)["rewrites"]
+    assert len(document["elsewhere"]) == 5

@@ -105,7 +105,7 @@ def revert(
     """
     set_up_logging(verbose)
     with open_access(manifest, state, project, "access revert", wait_login) as run:
-        code = _revert(run, dry_run=dry_run, as_json=output is OutputFormat.JSON)
+        code = revert_access(run, dry_run=dry_run, as_json=output is OutputFormat.JSON)
         run.state.end_run(code, {})
     return code
 
@@ -157,7 +157,7 @@ def open_access(manifest: Path, state: Path | None, project: str, command: str, 
     """Open what a command needs that writes access rights."""
     with open_session(manifest, project, login_wait(wait_login)) as session:
         options = options_given(state, project)
-        ends = open_ends(session, carry=command != "access revert")
+        ends = open_ends(session, carry=command not in ("access revert", "rollback"))
         again = command_line(
             command, manifest, (*options, *(["--apply"] if command == "finish" else []), *wait_given(wait_login))
         )
@@ -352,7 +352,8 @@ def _say_applied(run: AccessRun, plans: Sequence[ProjectPlan], written: int, fai
         result([f"To prove it: {command_line('access verify', run.session.manifest.path, run.options)}"])
 
 
-def _revert(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
+def revert_access(run: AccessRun, *, dry_run: bool, as_json: bool) -> int:
+    """Take back every grant of this state, in the chosen project."""
     chosen = _chosen(run)
     left, gone = 0, set[tuple[str, str]]()
     for item in chosen:

@@ -37,6 +37,7 @@ from migrate.errors import ExitCode, UsageError
 from migrate.quantities import parse_duration
 from migrate.report import access as show
 from migrate.report.documents import VERSION
+from migrate.report.elsewhere import pointer_lines
 from migrate.report.finish import WorkloadPlan, plan_document, plan_lines
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
@@ -67,6 +68,8 @@ def finish(
             return _show(session, state, options_given(state, project), as_json=as_json)
     with open_access(manifest, state, project, "finish", wait_login) as run:
         code = apply_final_step(run, state, seconds, as_json=as_json)
+        if as_json:
+            json_line({"event": "summary", "exitCode": int(code)})
         run.state.end_run(code, {})
     return code
 
@@ -95,11 +98,13 @@ def apply_final_step(run: AccessRun, state: Path | None, seconds: float, *, as_j
         return apply_workloads(run.session, run.state, workloads, as_json=as_json)
     code: int = ExitCode.OK
     if run.session.manifest.file.access:
-        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json)
+        code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json, last="access")
     if workloads:
         code = max(code, apply_workloads(run.session, run.state, workloads, as_json=as_json))
     if workloads and seconds:
         code = max(code, wait_for_rollouts(run.session, workloads, seconds, as_json=as_json))
+    if not as_json:
+        result(pointer_lines([each for plan in workloads for each in plan.elsewhere]))
     return code
 
 
@@ -134,6 +139,7 @@ def _show(session: Session, state: Path | None, options: Sequence[str], *, as_js
         result([f"nothing to finish: the manifest has {what}", *show.leftover_lines(left)])
         return code
     changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
+    result([*pointer_lines([each for plan in workloads for each in plan.elsewhere]), ""])
     result([f"Nothing was written.{f' To apply: {_to_apply(session, options)}' if changes else ''}"])
     return code
 

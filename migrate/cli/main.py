@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrate import __version__
-from migrate.cli import access, check, copy, demo, finish, init, plan, rewrite, run, schema, status, verify
+from migrate.cli import access, check, copy, demo, finish, init, plan, rewrite, rollback, run, schema, status, verify
 from migrate.cli.interrupt import StoppedError, stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
@@ -43,7 +43,7 @@ def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
 
 _COMMANDS = (
     demo.demo, init.init, check.check, plan.plan, copy.copy, verify.verify, rewrite.rewrite, run.run, finish.finish,
-    status.status, schema.schema,
+    status.status, rollback.rollback, schema.schema,
 )  # fmt: skip
 for command in _COMMANDS:
     app.command()(_exiting(command))

@@ -32,6 +32,7 @@ from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, 
 from migrate.printable import printable
 from migrate.quantities import quoted
 from migrate.report import workloads as show
+from migrate.report.elsewhere import Pointer
 from migrate.state import NoStateError, read_state
 from migrate.workloads.context import Context, MovedImages, context_of
 from migrate.workloads.folder import RECORD, Output, Rewritten, check_place, rewrite_all, write
@@ -134,7 +135,8 @@ def _run(task: Task, *, diff: bool, force: bool) -> show.RewriteReport:
         assert task.to is not None
         written = write(rewritten, task.to, force=force)
     places = f"project {task.live} of the source" if task.live else ", ".join(map(str, task.paths))
-    return show.RewriteReport(places, str(task.to or ""), task.context.project, rewritten, written)
+    registry = task.context.registries.target_external
+    return show.RewriteReport(places, str(task.to or ""), task.context.project, rewritten, written, registry)
 
 
 def _check_places(tasks: Sequence[Task]) -> None:
@@ -171,11 +173,15 @@ def _is_manifest(path: Path, to: Path | None) -> bool:
     return "version" in seen or to is None
 
 
-def rewrite_for_finish(session: Session, state: Path | None) -> None:
+def rewrite_for_finish(session: Session, state: Path | None) -> list[Pointer]:
     """Write the workloads of a manifest as they are to be applied, and say what waits for a human.
 
     A project that was read from the cluster before is not read again: its files are there.
+
+    Returns:
+        What else points at the old cluster.
     """
+    found: list[Pointer] = []
     manifest, project = session.manifest, session.project
     chosen = [
         entry
@@ -189,6 +195,8 @@ def rewrite_for_finish(session: Session, state: Path | None) -> None:
         say(show.rewrite_summary(report))
         if report.needs_human:
             say(f"  -> see: {command_line('rewrite', manifest.path)}")
+        found += report.pointers
+    return found
 
 
 def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) -> None:

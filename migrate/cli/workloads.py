@@ -14,7 +14,7 @@ from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.images.verify import FINE
 from migrate.report import finish as show
 from migrate.report.finish import WorkloadPlan
-from migrate.state import NoStateError, State, read_state
+from migrate.state import NoStateError, State, is_wanted, read_state
 from migrate.workloads.apply import Planned, Sending, Sent, Standing, apply_planned, plan_items
 from migrate.workloads.context import registries_of
 from migrate.workloads.objects import Item, read_objects
@@ -33,7 +33,7 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
     if not entries:
         return []
     cluster = target_of(session)
-    rewrite_for_finish(session, state)
+    elsewhere = rewrite_for_finish(session, state)
     waits = _waits_for(session, state)
     plans = []
     for entry in entries:
@@ -44,6 +44,7 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         except ClusterError as error:
             raise _no_way(cluster, error, entry.project) from None
         plans.append(plan)
+    plans[-1].elsewhere += elsewhere
     return plans
 
 
@@ -95,7 +96,7 @@ def _verdicts(session: Session, state: Path | None) -> tuple[dict[str, str], dic
     target = manifest.file.target.registry
     try:
         with read_state(path, manifest.path, target) as kept:
-            rows = [row for row in kept.copies() if row["status"] != "unwanted"]
+            rows = [row for row in kept.copies() if is_wanted(row)]
     except NoStateError:
         return {}, {}, False
     tags = {row["target"].removeprefix(f"{target}/"): row["verdict"] or "" for row in rows}

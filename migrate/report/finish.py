@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrate.quantities import count
+from migrate.report.elsewhere import Pointer, pointer_document
 from migrate.workloads.apply import Planned, Standing
 from migrate.workloads.objects import Found
 from migrate.workloads.rollout import Progress, Rollout
@@ -30,6 +31,7 @@ class WorkloadPlan:
     project: str
     found: Found
     planned: list[Planned] = field(default_factory=list)
+    elsewhere: list[Pointer] = field(default_factory=list)
 
     @property
     def is_refused(self) -> bool:
@@ -67,6 +69,7 @@ def plan_document(plan: WorkloadPlan) -> dict[str, Any]:
         "project": plan.project,
         "objects": [_object_document(each) for each in plan.planned],
         "troubles": plan.found.troubles,
+        "elsewhere": [pointer_document(each) for each in plan.elsewhere],
     }
 
 

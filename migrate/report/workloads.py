@@ -8,6 +8,7 @@ from typing import Any
 
 from migrate.quantities import count
 from migrate.report.documents import VERSION
+from migrate.report.elsewhere import Pointer, pointer_document, pointer_lines, pointers
 from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.folder import Output, Rewritten
 from migrate.workloads.rules import RULES
@@ -34,11 +35,17 @@ class RewriteReport:
     project: str
     rewritten: Rewritten
     output: Output | None
+    registry: str = ""
 
     @property
     def kept(self) -> tuple[str, ...]:
         """Files that somebody changed by hand since the last rewrite."""
         return self.output.kept if self.output else ()
+
+    @property
+    def pointers(self) -> list[Pointer]:
+        """What else points at the old cluster."""
+        return pointers(self.rewritten.findings, self.project, self.registry)
 
     @property
     def needs_human(self) -> bool:
@@ -59,6 +66,7 @@ def rewrite_lines(report: RewriteReport, *, verbose: int) -> Iterator[str]:
             yield from _folded(members) if folded else _listed(members, verbose=verbose)
             yield ""
     yield rewrite_summary(report)
+    yield from pointer_lines(report.pointers)
 
 
 def _by_rule(findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]]:
@@ -139,6 +147,7 @@ def _rewrite_document(report: RewriteReport) -> dict[str, Any]:
         "to": report.to or None,
         "project": report.project,
         "objects": rewritten.objects,
+        "elsewhere": [pointer_document(each) for each in report.pointers],
         "files": {
             "changed": sorted(rewritten.changed),
             "leftOut": sorted(rewritten.gone),

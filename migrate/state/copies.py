@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ _PLANNED_STATUS = {
     Action.CONFLICT: "conflict",
     Action.REFUSED: "refused",
 }
-_COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from"
+_COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from, replaced_digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,14 @@ class _Put:
         begun_digest: what a worker began to put since, and whose end was not seen (a kill, a lost answer); empty
             where skopeo makes it, for its digest is not known before.
         begun_from: the source digest that this would be made of; empty where nothing is open.
+        replaced_digest: what somebody else had there, and `onConflict: overwrite` replaces; empty for nothing.
     """
 
     put_digest: str = ""
     put_from: str = ""
     begun_digest: str = ""
     begun_from: str = ""
+    replaced_digest: str = ""
 
 
 def is_wanted(row: Mapping[str, Any]) -> bool:
@@ -139,6 +141,8 @@ class CopyRows(Rows):
 
     def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
         put = _seen(before, copy)
+        if copy.moves and copy.present and copy.present != put.put_digest and not put.replaced_digest:
+            put = replace(put, replaced_digest=copy.present)
         is_ours = copy.action is Action.SKIP and put.put_digest and put.put_digest == copy.present
         row = {
             "target": str(copy.target), "source": str(copy.source),
@@ -240,6 +244,16 @@ class CopyRows(Rows):
         row = self._planned_row(item.copy, _Put())
         return {**row, "action": None, "reason": "", "status": status, "target_digest": item.target_digest}
 
+    def replaced_tags(self) -> list[dict[str, Any]]:
+        """The rows of tags that were overwritten, and what stood there before."""
+        return list(self._db.table("copies").rows_where("replaced_digest != '' and status = ?", [DONE]))
+
+    def record_tag_back(self, target: str) -> None:
+        """A tag is again what it was before."""
+        with self._writing():
+            kept = {"replaced_digest": "", "status": UNWANTED, "verdict": None}
+            self._db.table("copies").update(target, kept)
+
     # --- for people ---------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
@@ -265,7 +279,7 @@ def _seen(put: _Put, copy: Copy) -> _Put:
     else:
         same_content = copy.action is Action.SKIP and copy.options.on_conflict != "skip"
         arrived = same_content and put.begun_from == copy.source.digest
-    return _Put(copy.present, put.begun_from) if arrived else put
+    return _Put(copy.present, put.begun_from, replaced_digest=put.replaced_digest) if arrived else put
 
 
 def _warnings(copied: CopyResult) -> list[str]:

@@ -92,4 +92,12 @@ def m005_objects(db: sqlite_utils.Database) -> None:
     )  # fmt: skip
 
 
-KNOWN_MIGRATIONS = frozenset({"m004_server", "m005_objects", "m001_first", "m002_depth", "m003_verdict_class"})
+@MIGRATIONS()
+def m006_replaced(db: sqlite_utils.Database) -> None:
+    """What `onConflict: overwrite` replaced."""
+    db.table("copies").add_column("replaced_digest", str)
+
+
+KNOWN_MIGRATIONS = frozenset(
+    {"m004_server", "m005_objects", "m006_replaced", "m001_first", "m002_depth", "m003_verdict_class"}
+)
