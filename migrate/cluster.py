@@ -205,6 +205,7 @@ class Cluster:
         _check_names(what, name, namespace)
         known = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": known}
+        options["propagationPolicy"] = "Background"  # what it made goes too, of Jobs as well
 
         def send(client: Client) -> None:
             sender = client._client  # lightkube 1.0 has no word for preconditions

@@ -96,14 +96,16 @@ def names(clusters: Clusters, kind: str) -> set[str]:
     return {each["metadata"]["name"] for each in clusters.new.list(kind, "my-app-2")}
 
 
-def changed_by_bob(clusters: Clusters, kind: str, name: str, change: dict[str, Any]) -> None:
+def changed_by_bob(
+    clusters: Clusters, kind: str, name: str, change: dict[str, Any], manager: str = "kubectl-edit"
+) -> None:
     """Somebody else changes an object, through the API as everybody does."""
     import httpx
 
     plural = {"ConfigMap": "configmaps", "Deployment": "deployments", "Service": "services"}[kind]
     group = "apis/apps/v1" if kind == "Deployment" else "api/v1"
     answer = httpx.patch(
-        f"{clusters.new.api_url}/{group}/namespaces/my-app-2/{plural}/{name}?fieldManager=kubectl-edit",
+        f"{clusters.new.api_url}/{group}/namespaces/my-app-2/{plural}/{name}?fieldManager={manager}",
         json=change, headers={"Authorization": f"Bearer {BOB_TOKEN}", "Content-Type": "application/merge-patch+json"},
     )  # fmt: skip
     assert answer.status_code == 200, answer.text
@@ -193,9 +195,11 @@ def test_what_others_manage_is_shown_and_left(clusters: Clusters) -> None:
     clusters.new.bind("my-app-2", "edit", {"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"})
     assert clusters.run("finish", manifest, "--apply").code == 0
     changed_by_bob(clusters, "ConfigMap", "conf", {"data": {"a": "bob's"}})
-    put(clusters, more=MORE.replace('a: "1"', 'a: "2"'))
+    put(clusters, more=MORE.replace('a: "1"', 'a: "2"').replace("port: 80", "port: 81"))
     ran = clusters.run("finish", manifest, "--apply")
     assert ran.code == 3
+    assert "changes   Service/web\n            -> spec.ports[0].port\n" in ran.out
+    assert live(clusters, "Service", "web")["spec"]["ports"] == [{"port": 81}]
     assert "conflict  ConfigMap/conf" in ran.out
     assert "kubectl-edit" in ran.out
     assert live(clusters, "ConfigMap", "conf")["data"] == {"a": "bob's"}

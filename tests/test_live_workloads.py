@@ -1,11 +1,13 @@
 """`rewrite` of a project as the source's API has it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from clusters import Clusters, two_clusters
+from registrylab.gateway import Answer
 from registrylab.kubeapi import server_error, strike
 
 BODY = "workloads: [{from: {cluster: source, project: my-app}, to: out, project: my-app-2}]\n"
@@ -73,6 +75,22 @@ def test_kinds_that_cannot_be_read_are_said(clusters: Clusters) -> None:
     assert ran.code == 3
     assert "project my-app: configmaps could not be read, and are not rewritten" in ran.err
     assert "deploymentconfigs/web.yaml" in written(clusters)
+
+
+def test_kinds_that_the_old_api_has_in_another_version_are_read_there(clusters: Clusters) -> None:
+    seed(clusters)
+    words = {"kind": "Status", "status": "Failure", "code": 403, "message": "ingresses.networking.k8s.io is forbidden"}
+    forbidden = Answer(403, (("Content-Type", "application/json"),), json.dumps(words).encode())
+    listed = {"kind": "IngressList", "apiVersion": "extensions/v1beta1", "metadata": {}, "items": [
+        {"metadata": {"name": "i"}, "spec": {"backend": {"serviceName": "web", "servicePort": 80}}}]}  # fmt: skip
+    old = Answer(200, (("Content-Type", "application/json"),), json.dumps(listed).encode())
+    clusters.old.api.faults += [strike("GET", "networking.k8s.io/v1/.*/ingresses", forbidden, 99)]
+    clusters.old.api.faults += [strike("GET", "extensions/v1beta1/.*/ingresses", old, 99)]
+    ran = clusters.run("rewrite", clusters.manifest(BODY))
+    assert ran.code == 0, ran.text
+    found = yaml.safe_load(written(clusters)["ingresses/i.yaml"])
+    assert found["apiVersion"] == "networking.k8s.io/v1"
+    assert found["spec"]["defaultBackend"]["service"] == {"name": "web", "port": {"number": 80}}
 
 
 def test_who_may_not_look_is_told(clusters: Clusters) -> None:

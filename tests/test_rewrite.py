@@ -339,3 +339,38 @@ def test_what_else_points_at_the_old_cluster_is_one_list_at_the_end(desk: Ends) 
         assert words in listed, words
     (document,) = json.loads(desk.run("rewrite", "in", "--to", "out", *WORDS, "--format", "json").out)["rewrites"]
     assert len(document["elsewhere"]) == 5
+
+
+CLAIM = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data-db-0, annotations: {volume.beta.kubernetes.io/storage-class: glusterfs-storage}}
+spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 5Gi}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: db}}
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteMany]}}]
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: 'quay.io/a/mongo:4', volumeMounts: [{name: data, mountPath: /var/lib/m}]}]}
+"""
+
+
+def test_each_claim_asks_for_its_data_with_the_commands_to_copy_it(desk: Ends) -> None:
+    put(desk.folder, c_yaml=CLAIM)
+    ran = desk.run("rewrite", "c.yaml", "--to", "out", *WORDS, "--project-map", "my-app=my-app-2")
+    assert ran.code == 3
+    for words in (
+        "5Gi, ReadWriteOnce, class glusterfs-storage -> standard-csi; mounted by StatefulSet/db",
+        "StatefulSet/db is a database (MongoDB)", "mongodump",
+        "old cluster: oc rsync -n my-app POD:/var/lib/m/ ./data-db-0/",
+        "oc run copy-data-db-0 -n my-app-2", '"claimName":"data-db-0"',
+        "oc scale -n my-app-2 statefulset/db --replicas=1",
+    ):  # fmt: skip
+        assert words in ran.out, words
+    settled = desk.run("rewrite", "c.yaml", "--to", "out", *WORDS, "--option", "dataCopied=true")
+    assert settled.code == 0, settled.text

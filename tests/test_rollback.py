@@ -91,6 +91,15 @@ def test_what_somebody_changed_since_is_left(clusters: Clusters) -> None:
     assert "conf" not in names(clusters, "ConfigMap")
 
 
+def test_what_an_autoscaler_did_is_no_change_of_somebody(clusters: Clusters) -> None:
+    put(clusters, web=WEB)
+    manifest = applied(clusters)
+    changed_by_bob(clusters, "Deployment", "web", {"spec": {"replicas": 7}}, manager="kube-controller-manager")
+    ran = clusters.run("rollback", manifest)
+    assert ran.code == 0, ran.text
+    assert names(clusters, "Deployment") == set()
+
+
 def test_what_was_made_anew_by_somebody_is_left(clusters: Clusters) -> None:
     put(clusters, web=WEB)
     manifest = applied(clusters)
@@ -176,7 +185,8 @@ def test_applying_and_taking_back_leaves_what_was_there_and_what_others_added(
     if others:
         now = tracked(applied_, {**applied_, "data": {**applied_.get("data", {}), **others}}, "kubectl-edit", "v1")
     fields = our_fields(applied_)
-    known = AppliedObject((1,), "", CONFIG_MAP, "p", "n", False, "", fields, digest_of(applied_, fields), "", start)
+    mark = digest_of(applied_, fields, created=False)
+    known = AppliedObject((1,), "", CONFIG_MAP, "p", "n", False, "", fields, mark, "", start)
     undo = undo_object(known, now)
     assert undo.restored is not None or not fields
     if undo.restored is not None:

@@ -172,6 +172,7 @@ def test_objects_are_found_wherever_they_are() -> None:
         ("a: *b\n", Form.BROKEN, "no anchor &b"),
         ("a: &b [*b]\n", Form.BROKEN, "inside what it names"),
         ("[" * 200 + "]" * 200, Form.BROKEN, "more than 100 deep"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, Form.BROKEN, "more than 100 deep"),
         ("a: {? {b: c} : d}\n", Form.BROKEN, "as a key"),
         ("a: \x07\n", Form.BROKEN, "character"),
         ("kind: {{ .Values.kind }}\n", Form.TEMPLATE, ""),

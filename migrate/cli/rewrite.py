@@ -182,13 +182,13 @@ def rewrite_for_finish(session: Session, state: Path | None) -> list[Pointer]:
         What else points at the old cluster.
     """
     found: list[Pointer] = []
-    manifest, project = session.manifest, session.project
+    manifest = session.manifest
     chosen = [
         entry
-        for entry in manifest.file.workloads or ()
+        for entry in entries_for(manifest, session.project)
         if not (isinstance(entry.from_, WorkloadSource) and (manifest.file_path(entry.to) / RECORD).exists())
     ]
-    tasks, _ = _tasks_of(session, chosen, project, (), _moved(manifest, state), secrets=False)
+    tasks, _ = _tasks_of(session, chosen, (), _moved(manifest, state), secrets=False)
     _check_places(tasks)
     for task in tasks:
         report = _run(task, diff=False, force=False)
@@ -212,22 +212,28 @@ def _tasks(
     """The rewrites that a manifest asks for; and whether something of a project could not be read."""
     if not manifest.file.workloads:
         say("nothing to rewrite: the manifest has no `workloads`")
-    entries = [entry for entry in manifest.file.workloads or () if project in ("", entry.project)]
+    entries = entries_for(manifest, project)
     if manifest.file.workloads and not entries:
         known = ", ".join(sorted({entry.project for entry in manifest.file.workloads}))
         raise UsageError(f"no entry of `workloads` is for project {quoted(project)}", f"there are: {known}")
+    if changes:
+        say("note: --option is for this time; `finish` takes what stands under `options` in the manifest")
     with session_of(Session(manifest, "")) as session:
-        return _tasks_of(session, entries, project, changes, images, secrets=secrets)
+        return _tasks_of(session, entries, changes, images, secrets=secrets)
+
+
+def entries_for(manifest: Manifest, project: str) -> list[WorkloadEntry]:
+    """The entries of `workloads` for a project, by its name at the target or the source; all where none is named."""
+    names = ("", project, manifest.file.projects.get(project, project))
+    entries = manifest.file.workloads or ()
+    return [entry for entry in entries if not project or entry.project in names]
 
 
 def _tasks_of(
-    session: Session, entries: Sequence[WorkloadEntry], project: str, changes: Sequence[str], images: MovedImages,
-    *, secrets: bool,
-) -> tuple[list[Task], bool]:  # fmt: skip
+    session: Session, entries: Sequence[WorkloadEntry], changes: Sequence[str], images: MovedImages, *, secrets: bool
+) -> tuple[list[Task], bool]:
     tasks, unread, manifest = [], False, session.manifest
     for entry in entries:
-        if project not in ("", entry.project):
-            continue
         context = context_of(manifest.file, entry.project, _changed(entry.options, changes), images)
         to = manifest.file_path(entry.to)
         if isinstance(entry.from_, WorkloadSource):

@@ -7,7 +7,7 @@ from migrate.access.stage import login_refused
 from migrate.cli.access import api_advice
 from migrate.cli.options import json_line, result, say
 from migrate.cli.program import command_line
-from migrate.cli.rewrite import rewrite_for_finish
+from migrate.cli.rewrite import entries_for, rewrite_for_finish
 from migrate.cli.session import Session, state_path
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
@@ -29,7 +29,7 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         LoginError: its login is not taken.
         MigrateError: it is out of reach.
     """
-    entries = [e for e in session.manifest.file.workloads or () if session.project in ("", e.project)]
+    entries = entries_for(session.manifest, session.project)
     if not entries:
         return []
     cluster = target_of(session)

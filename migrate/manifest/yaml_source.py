@@ -137,10 +137,15 @@ def _compose(text: str) -> yaml.Node:
 def _check_depth(text: str) -> None:
     """Composing recurses in C and would take the whole program down with it; reading events does not."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise _unreadable(event.start_mark, _TOO_DEEP)
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise _unreadable(event.start_mark, _TOO_DEEP)
+    except yaml.MarkedYAMLError as error:
+        if "nesting" not in str(error.problem):
+            raise
+        raise _unreadable(error.problem_mark, _TOO_DEEP) from None  # PyYAML 6.0.4 has a limit of its own
 
 
 def _unreadable(mark: Any, message: str) -> UnreadableYaml:

@@ -31,10 +31,19 @@ class ObjectRows(Rows):
             if sent.document is not None:
                 fields = our_fields(sent.document)
                 meta = sent.document.get("metadata") or {}
-                known = {"uid": meta.get("uid", ""), "ours": _text(fields), "digest": digest_of(sent.document, fields)}
+                digest = digest_of(sent.document, fields, created=self._is_created(row))
+                known = {"uid": meta.get("uid", ""), "ours": _text(fields), "digest": digest}
                 self._db.table("objects").update(row, {**known, "applied_at": now()})
             elif sent.error and not sent.error.maybe:
                 self._db.table("objects").delete_where("id = ?", [row])
+
+    def _is_created(self, row: int) -> bool:
+        """Whether the first of the writes that were not taken back made the object of a row."""
+        same = " and ".join(f"o.{name} = r.{name}" for name in ("server", "project", "api_group", "kind", "name"))
+        query = f"select o.created from objects o join objects r on {same}"  # noqa: S608 - constants
+        query += " where r.id = ? and o.reverted_at is null order by o.id limit 1"
+        found = self._db.execute(query, [row]).fetchone()
+        return bool(found and found[0])
 
     def applied_objects(self) -> list[AppliedObject]:
         """Every object of workloads that this state's runs wrote and have not taken back; newest first."""

@@ -11,6 +11,7 @@ from migrate.cluster import MANAGER, Cluster, ClusterError, Object, Problem
 from migrate.kinds import CLAIM, JOB, ROLE, ROLE_BINDING, Kind
 from migrate.workloads.objects import WITH_REPLICAS, Item
 
+_SHOWN = 5
 _TRIGGERS = "image.openshift.io/triggers"
 _ONCE = (CLAIM, JOB)
 """Kinds whose spec cannot be changed: applied where they are not there yet."""
@@ -95,8 +96,23 @@ def _planned(cluster: Cluster, item: Item, why: str, new_roles: set[str], *, dat
     stopped = _stopped(item, before, document)
     if before is None:
         return Planned(item, Standing.NEW, document, None, stopped)
-    same = _without_noise(tried) == _without_noise(before)
-    return Planned(item, Standing.SAME if same else Standing.CHANGES, document, before, stopped)
+    changed = list(_changes(_without_noise(before), _without_noise(tried), ""))
+    if not changed:
+        return Planned(item, Standing.SAME, document, before, stopped)
+    more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return Planned(item, Standing.CHANGES, document, before, stopped or f"{', '.join(changed[:_SHOWN])}{more}")
+
+
+def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
+    """Where two objects differ: paths, without values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _changes(one, other, f"{path}[{index}]")
+    elif old != new:
+        yield path
 
 
 def with_replicas(item: Item, before: Object | None, *, data_copied: bool) -> dict[str, Any]:
@@ -151,7 +167,8 @@ _NOISE = ("managedFields", "resourceVersion", "generation", "uid", "creationTime
 def _without_noise(document: Mapping[str, Any]) -> dict[str, Any]:
     """What of an object somebody wanted."""
     meta = {key: value for key, value in (document.get("metadata") or {}).items() if key not in _NOISE}
-    return {**{k: v for k, v in document.items() if k not in ("status", "metadata", "kind", "apiVersion")}, "m": meta}
+    own = {key: value for key, value in document.items() if key not in ("status", "metadata", "kind", "apiVersion")}
+    return {**own, "metadata": meta}
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -222,17 +239,22 @@ class AppliedObject:
 
 
 def our_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an object that server-side apply knows as ours."""
-    for entry in (document.get("metadata") or {}).get("managedFields") or ():
-        if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
-            return dict(entry.get("fieldsV1") or {})
-    return {}
+    """The fields of an object that the server knows as ours: applied, else (where that is refused) written."""
+    entries = (document.get("metadata") or {}).get("managedFields") or ()
+    ours = [entry for entry in entries if entry.get("manager") == MANAGER and entry.get("subresource") != "status"]
+    ours.sort(key=lambda entry: entry.get("operation") != "Apply")
+    return dict(ours[0].get("fieldsV1") or {}) if ours else {}
 
 
-def digest_of(document: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
-    """A digest of what stands in some fields; images that a trigger fills in are left out."""
+def digest_of(document: Mapping[str, Any], fields: Mapping[str, Any], *, created: bool) -> str:
+    """A digest of what stands in some fields.
+
+    Left out: images that a trigger fills in; and, of what this tool made, the number of replicas, which autoscalers
+    change (a person who does is seen among the managers).
+    """
     annotations = (document.get("metadata") or {}).get("annotations") or {}
     found = list(_values(document, fields, (), skip_images=_TRIGGERS in annotations))
+    found = [(path, value) for path, value in found if not (created and path == "f:spec/f:replicas")]
     return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -88,10 +88,10 @@ def _listed(cluster: Cluster, kind: Kind, project: str) -> Iterator[tuple[Kind, 
     try:
         yield from ((kind, document) for document in cluster.list(kind, project))
     except ClusterError as error:
-        if error.problem is not Problem.NOT_FOUND:
-            raise
-        if kind in OLDER:
+        if kind in OLDER and error.problem in (Problem.NOT_FOUND, Problem.FORBIDDEN):  # rights are looked at first
             yield from _listed(cluster, OLDER[kind], project)
+        elif error.problem is not Problem.NOT_FOUND:
+            raise
 
 
 def _add(found: Exported, kind: Kind, document: Object) -> None:

@@ -97,6 +97,7 @@ def _take(found: Found, document: Document, each: Object, project: str) -> None:
     spec = pod_spec(each)
     images = tuple(container.text("image") for container in containers(spec))
     claims = any(volume.has("persistentVolumeClaim") for volume in spec.maps("volumes"))
+    claims = claims or bool(each.spec.maps("volumeClaimTemplates"))
     kind = kind_named(each.api_version, each.kind)
     found.items.append(Item(place, kind, each.meta.text("name"), project, data, images, claims))
 

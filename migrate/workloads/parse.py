@@ -14,6 +14,7 @@ import yaml
 from migrate.workloads.nodes import PLAIN, QUOTED, Alias, Map, Node, Scalar, Seq
 
 MAX_DEPTH = 100
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 _MAX_EXPANDED = 1_000_000
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq", "int", "bool", "float", "null"))
@@ -44,7 +45,8 @@ def parse_yaml(text: str) -> tuple[list[Node], list[int]]:
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
-        raise UnreadableError(mark.line + 1, str(error.problem or error.context)) from None
+        words = str(error.problem or error.context)  # PyYAML 6.0.4 has a limit of its own
+        raise UnreadableError(mark.line + 1, _TOO_DEEP if "nesting" in words else words) from None
     except yaml.YAMLError as error:
         raise UnreadableError(1, f"a character that YAML does not have: {str(error).splitlines()[0]}") from None
     return builder.documents, builder.marks
@@ -129,7 +131,7 @@ class _Builder:
     def _begin(self, event: Any, kind: type[Map] | type[Seq]) -> None:
         _check_tag(event)
         if len(self._open) >= MAX_DEPTH:
-            raise UnreadableError(event.start_mark.line + 1, f"nested more than {MAX_DEPTH} deep")
+            raise UnreadableError(event.start_mark.line + 1, _TOO_DEEP)
         start = event.start_mark.index
         if (event.anchor or event.tag) and event.flow_style:
             start = _after_properties(self._text, start, event.end_mark.index)
@@ -291,7 +293,7 @@ class _Json:
             return self._string(at)
         if sign in ("{", "["):
             if depth >= MAX_DEPTH:
-                raise self.wrong(at, f"nested more than {MAX_DEPTH} deep")
+                raise self.wrong(at, _TOO_DEEP)
             return self._object(at, depth + 1) if sign == "{" else self._array(at, depth + 1)
         found = self._word(self._text, at)
         if not found:

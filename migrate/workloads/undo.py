@@ -55,7 +55,7 @@ def undo_object(applied: AppliedObject, live: Mapping[str, Any] | None) -> UndoO
             return UndoObject(applied, "left as it is: it was there before", stays=True)
         return UndoObject(applied, "left: data, logins and images are never deleted", stays=True, command=delete)
     others = sorted(set(_people(live))) if applied.created else []
-    if others or (applied.digest and digest_of(live, applied.ours) != applied.digest):
+    if others or (applied.digest and digest_of(live, applied.ours, created=applied.created) != applied.digest):
         who = f" ({', '.join(others)})" if others else ""
         command = delete if applied.created else ""
         return UndoObject(applied, f"left: somebody changed it since{who}", done=False, command=command)

@@ -22,7 +22,7 @@ def hooks_of(found: Object) -> Iterator[tuple[str, Map]]:
     strategy = found.spec.map("strategy")
     params = strategy.map("recreateParams" if strategy.text("type") == "Recreate" else "rollingParams")
     for when in ("pre", "mid", "post"):
-        if params.has(when):
+        if len(params.map(when)):
             yield when, params.map(when)
 
 
@@ -106,7 +106,7 @@ def _hook_container(exec_pod: Map, base: Map, name: str) -> dict[str, Any]:
     made: dict[str, Any] = {"name": name}
     made |= {key: data_of(base.get(key) or Map()) for key in _FOR_CONTAINER if base.has(key)}
     made["command"] = [text_of(each) for each in exec_pod.nodes_of("command")]
-    by_name = {each.get("name"): each for each in env if isinstance(each, dict)}
+    by_name = {str(each.get("name")): each for each in env if isinstance(each, dict)}
     return made | ({"env": list(by_name.values())} if env else {}) | ({"volumeMounts": mounts} if mounts else {})
 
 

@@ -89,7 +89,7 @@ def claim_class(it: Editor, found: Object) -> None:
     """`storageClassName` and its annotations -> the target's class; none where none was said."""
     for claim in claims_in(found):
         annotations = claim.meta.map("annotations")
-        noted = next((annotations.get(name) for name in _CLASS_ANNOTATIONS if name in dict(annotations.items())), None)
+        noted = next((annotations.get(name) for name in _CLASS_ANNOTATIONS if annotations.text(name)), None)
         node = claim.spec.get("storageClassName")
         if noted is None and not isinstance(node, Scalar):
             continue
@@ -206,6 +206,15 @@ def mounted(found: Object) -> dict[str, Map]:
     return {name: each for name, each in named.items() if name}
 
 
+def _made_by(found: Object, claim: str) -> str:
+    """The template that a StatefulSet made a claim of (`<template>-<name>-<number>`); empty where it did not."""
+    for each in found.spec.maps("volumeClaimTemplates"):
+        template = each.map("metadata").text("name")
+        if template and re.fullmatch(rf"{re.escape(f'{template}-{found.name}')}-\d+", claim):
+            return template
+    return ""
+
+
 def _mounting(world: World, name: str, found: Object) -> list[Object]:
     """The workloads that mount a claim; where its name has parameters, of the same Template."""
     by_name: dict[str, list[Object]] = world.memory.get("mounts")  # type: ignore[assignment]
@@ -216,6 +225,7 @@ def _mounting(world: World, name: str, found: Object) -> list[Object]:
                 by_name.setdefault(claim, []).append(each)
         world.memory["mounts"] = by_name
     known = [each for each in by_name.get(name, ()) if not each.is_left_out]
+    known += [each for each in world.of_kind("StatefulSet") if _made_by(each, name) and each not in known]
     if is_variable(name):
         return [each for each in known if each.template is found.template]
     return [each for each in known if same_project(each.namespace, found.namespace)]
@@ -331,11 +341,10 @@ def _databases(users: list[Object], claim: str) -> Iterator[str]:
 def _mount_path(found: Object, claim: str, container: Map | None = None) -> str:
     """Where a container (any) has a claim mounted."""
     volume = mounted(found).get(claim)
-    if volume is None:
-        return ""
+    name = name_of(volume) if volume is not None else _made_by(found, claim)
     for each in [container] if container is not None else containers(pod_spec(found)):
         for mount in each.maps("volumeMounts"):
-            if mount.text("name") == name_of(volume):
+            if name and mount.text("name") == name:
                 return mount.text("mountPath")
     return ""
 
