@@ -45,7 +45,7 @@ def pointers(findings: Sequence[Finding], project: str, registry: str) -> list[P
         ("hosts of the old cluster that no Route here has", unknown_hosts, "look who is meant, and mend it"),
         ("webhooks of builds", of("build-webhooks"), hooks),
         ("pipelines and other files that name the old registry", of("text-registry"), push),
-        ("commands on DeploymentConfigs in scripts", of("dc-in-scripts"), scripts),
+        ("commands on DeploymentConfigs in scripts", of("dc-in-scripts", "dc-in-files"), scripts),
         ("addresses of the old cluster", of("old-cluster-mention"), "write the new ones: the finding says them"),
         (f"firewalls that let {SOURCE_EGRESS} in", addresses, f"let {TARGET_EGRESS} in, and ask others to"),
     )

@@ -11,10 +11,11 @@ from migrate.workloads.pods import pod_spec
 from migrate.workloads.shown import command_shown
 
 _LINK = "https://docs.openshift.com/container-platform/4.15/applications/deployments/what-deployments-are.html"
-_SCRIPT = re.compile(
+DC_COMMAND = re.compile(
     r"\boc\b[^\n|;&]*?\b(?:dc|deploymentconfigs?)(?:/|\s+)[\w.${}-]+|\boc\s+deploy\s+[\w.${}-]+"
     r"|\boc\b[^\n|;&]*\brollout\s+latest\b[^\n|;&]*"
 )
+"""Commands of `oc` on DeploymentConfigs."""
 _VERSIONED = re.compile(r".+-\d+")
 
 
@@ -150,7 +151,7 @@ def dc_in_scripts(it: Editor, found: Object) -> None:
         places = [pod_spec(found)]
     for place in places:
         for node in scalars(place):
-            if "oc" in node.value and (command := _SCRIPT.search(node.value)):
+            if "oc" in node.value and (command := DC_COMMAND.search(node.value)):
                 it.say(node, "write deployment/NAME; `oc rollout latest dc/X` is `oc rollout restart deployment/X`",
                        before=command_shown(command[0].split()))  # fmt: skip
 

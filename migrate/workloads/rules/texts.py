@@ -10,6 +10,8 @@ from migrate.workloads.findings import Mode
 from migrate.workloads.moved import Found, changed_text, find_references
 from migrate.workloads.nodes import Map, Node, Scalar, scalars, walk
 from migrate.workloads.rules.groups import OPENSHIFT_GROUP
+from migrate.workloads.rules.references import DC_COMMAND
+from migrate.workloads.shown import command_shown
 
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _VERSION_LINES = re.compile(
@@ -118,4 +120,23 @@ def _with_registry(it: Editor, document: Document, text: str, *, inside: bool) -
     return new_text if new_text != document.text else ""
 
 
-RULES = (unreadable, helm_template, text_registry)
+@rule(
+    "dc-in-files",
+    Mode.WARNED,
+    "Commands on dc/NAME in pipelines and scripts find nothing when NAME is a Deployment.",
+    "https://docs.openshift.com/container-platform/4.15/cli_reference/openshift_cli/developer-cli-commands.html",
+    on_documents=True,
+)
+def dc_in_files(it: Editor, document: Document) -> None:
+    """`oc ... dc/NAME` in files without objects; told by line."""
+    if document.form in (Form.YAML, Form.JSON) and any(key.value == "kind" for r in document.roots for key in _keys(r)):
+        return
+    if it.context.options.deployment_config == "keep" or document.form is Form.OTHER:
+        return
+    for found in DC_COMMAND.finditer(document.text):
+        line = document.text.count("\n", 0, found.start()) + 1
+        words = "write deployment/NAME; `oc rollout latest dc/X` is `oc rollout restart deployment/X`"
+        it.say_line(line, words, before=command_shown(found[0].split()))
+
+
+RULES = (unreadable, helm_template, text_registry, dc_in_files)
