@@ -16,7 +16,7 @@ from test_finish_workloads import BODY, DATABASE, MORE, WEB, changed_by_bob, liv
 
 from migrate.cluster import MANAGER
 from migrate.kinds import CONFIG_MAP
-from migrate.workloads.apply import AppliedObject, digest_of, our_fields
+from migrate.workloads.applied import AppliedObject, digest_of, our_fields
 from migrate.workloads.undo import undo_object
 
 BOB = {"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}
@@ -63,7 +63,7 @@ def test_what_was_made_is_deleted_newest_first(clusters: Clusters) -> None:
     assert names(clusters, "Deployment") == set()
     assert names(clusters, "Secret") >= {"login"}
     assert "oc delete secrets/login -n my-app-2" in ran.out
-    assert "1 image tag stay at the target" in ran.out
+    assert "1 image tag stays at the target" in ran.out
     again = clusters.run("rollback", manifest)
     assert again.code == 0, again.text
     assert "  deleted:" not in again.out

@@ -22,7 +22,7 @@ from migrate.errors import ExitCode
 from migrate.images.registry import RegistryError
 from migrate.quantities import count
 from migrate.reference import parse_reference
-from migrate.workloads.apply import AppliedObject
+from migrate.workloads.applied import AppliedObject
 from migrate.workloads.undo import UndoObject, send_undo_object, undo_object
 
 
@@ -164,4 +164,5 @@ def _images_left(run: AccessRun) -> str:
         return "No image of this manifest was put to the target."
     projects = sorted({row["target_project"] for row in rows})
     commands = "; ".join(f"oc get imagestreamtags -n {project}" for project in projects)
-    return f"{count(len(rows), 'image tag')} stay at the target, for images are never deleted: {commands}"
+    stay = "stays" if len(rows) == 1 else "stay"
+    return f"{count(len(rows), 'image tag')} {stay} at the target, for images are never deleted: {commands}"

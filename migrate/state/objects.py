@@ -7,7 +7,8 @@ from typing import Any
 from migrate.kinds import Kind
 from migrate.state.rows import Rows
 from migrate.state.times import now
-from migrate.workloads.apply import AppliedObject, Planned, Sent, digest_of, our_fields, without_values
+from migrate.workloads.applied import AppliedObject, digest_of, our_fields, without_values
+from migrate.workloads.apply import Planned, Sent
 
 
 class ObjectRows(Rows):

@@ -1,6 +1,6 @@
 """The objects in a folder of rewritten workloads, as they are to be applied to one project."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,3 @@ def _rank(kind: Kind) -> float:
     if kind.name == "Template":
         return len(_ORDER)
     return _ORDER.index(kind.name) if kind.name in _ORDER else _ORDER.index("ReplicationController") - 0.5
-
-
-def workloads(items: list[Item]) -> Iterator[Item]:
-    """Those that run pods by themselves."""
-    return (item for item in items if item.kind.name in (*WITH_REPLICAS, "DaemonSet", "Job", "Pod"))

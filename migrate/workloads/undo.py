@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from migrate.cluster import MANAGER, Cluster
-from migrate.workloads.apply import AppliedObject, digest_of
+from migrate.workloads.applied import AppliedObject, digest_of
 
 _NEVER = ("PersistentVolumeClaim", "Secret", "ImageStream", "Namespace", "Project")
 """Kinds that hold data, logins or images: never deleted."""
