@@ -113,6 +113,10 @@ def changed_by_bob(
 
 def test_the_plan_is_shown_and_nothing_is_written(clusters: Clusters) -> None:
     put(clusters, web=WEB, more=MORE)
+    put(
+        clusters,
+        kustomization="apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [web.yaml]\n",
+    )
     manifest = moved(clusters)
     before = clusters.new.list("Deployment", "my-app-2")
     ran = clusters.run("finish", manifest)

@@ -71,7 +71,7 @@ def read_objects(folder: Path, project: str) -> Found:
         if place.is_symlink() or not place.is_file():
             continue
         document = read_document(name, place.read_bytes())
-        objects = [each for each in objects_of(document) if each.template is None]
+        objects = [each for each in objects_of(document) if each.template is None and not is_for_programs(each)]
         if document.form is Form.BROKEN and document.looks_like_objects:
             found.troubles.append(f"{name}:{document.problem_line}: cannot be read: {document.problem}")
         elif not objects:
@@ -80,6 +80,11 @@ def read_objects(folder: Path, project: str) -> Found:
             _take(found, document, each, project)
     found.items = _in_order(found)
     return found
+
+
+def is_for_programs(each: Object) -> bool:
+    """Whether it only looks like an object: kustomize's file, a kubeconfig."""
+    return each.group.endswith(".config.k8s.io") or (each.api_version == "v1" and each.kind.endswith("Config"))
 
 
 def _take(found: Found, document: Document, each: Object, project: str) -> None:

@@ -141,7 +141,8 @@ def missing_field(it: Editor, found: Object) -> None:
                     and not _is_variable_below(below)
                 ):
                     it.say(below, "write it", path=f"{it.path(below)}.{name}".removeprefix("."), before="")
-    if not found.name and found.kind not in ("List", "Template"):
+    is_of_api = any(True for _ in _known(found))
+    if not found.name and is_of_api and found.kind not in ("List", "Template"):
         it.say(found.root, "an object needs a name", path="metadata.name", before="")
 
 

@@ -39,7 +39,13 @@ _NOW = {
     **{(version, kind): "rbac.authorization.k8s.io/v1" for version in _OLD_RBAC for kind in ("Role", "RoleBinding")},
 }
 _RENAMED = {"PetSet": "StatefulSet", "ScheduledJob": "CronJob"}
-_OF_KUBERNETES = re.compile(r"v\d\w*|(apps|batch|extensions|autoscaling|policy|[a-z.]+\.k8s\.io)/v\w+")
+_OF_KUBERNETES = re.compile(
+    r"v\d\w*|(apps|batch|extensions|autoscaling|policy|(networking|rbac\.authorization|storage|scheduling|settings|node"
+    r"|apiextensions|admissionregistration|apiregistration|certificates|coordination|discovery|events"
+    r"|flowcontrol\.apiserver|authentication|authorization)\.k8s\.io)/v\w+"
+)
+"""Groups that Kubernetes' API serves or has served; files for other programs (kustomize's) have others."""
+_FOR_PROGRAMS = re.compile(r"\w*Config")
 _OTHER_CLASS = re.compile(r"(nginx|traefik|haproxy|gce|alb|kong)")
 
 
@@ -334,7 +340,8 @@ def unknown_api(it: Editor, found: Object) -> None:
     """Kinds of Kubernetes' own groups that are not served."""
     version, kind = found.api_version, found.kind
     is_known = "$" in version + kind or not _OF_KUBERNETES.fullmatch(version) or model_of(version, kind) is not None
-    if not is_known and version not in ("v1beta1", "v1beta2", "v1beta3"):
+    is_file = version == "v1" and _FOR_PROGRAMS.fullmatch(kind)  # such as a kubeconfig
+    if not is_known and not is_file and version not in ("v1beta1", "v1beta2", "v1beta3"):
         it.say(found.root, "write it as a version that is served (oc api-resources), or leave it out",
                path="apiVersion", before=f"{version} {kind}")  # fmt: skip
 
