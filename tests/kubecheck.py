@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 
 TARGET_VERSION = "1.35"
 _SCHEMAS = files(kubernetes_validate) / "kubernetes-json-schema" / f"v{TARGET_VERSION}.0-local-strict"
-_KUBERNETES = re.compile(r"v\w+|(apps|batch|extensions|autoscaling|policy|[a-z.]+\.k8s\.io)/v\w+")
+_KUBERNETES = re.compile(r"v\w+|(apps|batch|extensions|autoscaling|policy|(?!.*config\.k8s\.io)[a-z.]+\.k8s\.io)/v\w+")
 _TRIGGERS = "image.openshift.io/triggers"
 _FIELD_PATH = re.compile(r'(containers|initContainers)\[(?:(\d+)|\?\(@\.name=="([^"]+)"\))\]\.image')
 _SERVER_MADE = (
@@ -101,6 +101,8 @@ def problems(found: Mapping[str, Any]) -> list[str]:
     if not isinstance(found.get("metadata") or {}, Mapping):
         return ["metadata is no mapping"]
     version, kind = found.get("apiVersion"), found.get("kind")
+    if "config.k8s.io" in str(version):
+        return []  # a file for kustomize
     told = list(_metadata(found))
     if _KUBERNETES.fullmatch(str(version)):
         told += _by_schema(found, _schema_of(str(kind), str(version)))

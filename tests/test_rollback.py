@@ -1,6 +1,7 @@
 """`rollback`: what was applied goes, what others did and what holds data stays."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ def test_what_somebody_changed_since_is_left(clusters: Clusters) -> None:
     assert names(clusters, "Deployment") == {"web"}
     assert names(clusters, "Service") == {"web"}
     assert "conf" not in names(clusters, "ConfigMap")
+
+
+def test_what_a_killed_run_may_have_made_is_known_by_its_manager(clusters: Clusters) -> None:
+    put(clusters, web=WEB, more=MORE)
+    manifest = applied(clusters)
+    (state,) = clusters.ends.folder.rglob("*.db")
+    with sqlite3.connect(state) as database:  # as it is after a kill -9 between sending and the answer
+        database.execute("update objects set uid = null, ours = null, digest = null, applied_at = null")
+    clusters.new.delete("Service", "my-app-2", "web")
+    meta = {"name": "web", "namespace": "my-app-2"}
+    clusters.new.apply({"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 1}]}})
+    ran = clusters.run("rollback", manifest)
+    assert "was made anew by somebody else: left as it is: Service/web" in ran.out
+    assert names(clusters, "Service") == {"web"}
+    assert names(clusters, "Deployment") == set()
 
 
 def test_what_an_autoscaler_did_is_no_change_of_somebody(clusters: Clusters) -> None:
