@@ -16,6 +16,8 @@ DC_COMMAND = re.compile(
     r"|\boc\b[^\n|;&]*\brollout\s+latest\b[^\n|;&]*"
 )
 """Commands of `oc` on DeploymentConfigs."""
+_APPS = ("Deployment", "StatefulSet", "ReplicaSet")
+_OLD_APPS = ("extensions/v1beta1", "apps/v1beta1", "apps/v1beta2")
 _VERSIONED = re.compile(r".+-\d+")
 
 
@@ -35,9 +37,12 @@ def _is_kept(it: Editor, name: str, namespace: str) -> bool:
     ["HorizontalPodAutoscaler", "ScaledObject", "VerticalPodAutoscaler"],
 )
 def scale_target(it: Editor, found: Object) -> None:
-    """`scaleTargetRef` of a DeploymentConfig -> the Deployment."""
+    """`scaleTargetRef` of a DeploymentConfig -> the Deployment; of an ended API version -> apps/v1."""
     for key in ("scaleTargetRef", "targetRef"):
         target = found.spec.map(key)
+        if target.text("kind") in _APPS and target.text("apiVersion") in _OLD_APPS:
+            it.put(target, "apiVersion", "apps/v1")
+            it.remove(target, "subresource")
         if target.text("kind") != "DeploymentConfig":
             continue
         if _is_kept(it, target.text("name"), found.namespace):
