@@ -272,21 +272,25 @@ def fresh(data: Any) -> Node:
     return Scalar("null" if data is None else str(data).lower() if isinstance(data, bool) else str(data))
 
 
-def data_of(node: Node) -> Any:
-    """Plain data: texts stay texts; plain true, false, null and whole numbers become what JSON has for them."""
+def data_of(node: Node, scalar: "Callable[[Scalar], Any] | None" = None) -> Any:
+    """Plain data: texts stay texts; plain true, false, null and whole numbers become what JSON has for them.
+
+    `scalar` says what else a scalar becomes.
+    """
     node = followed(node)
     if isinstance(node, Map):
-        merged = [data_of(other) for other in node._merged()]
-        own = {text_of(key): data_of(value) for key, value in zip(node.keys, node.values, strict=True)}
+        merged = [data_of(other, scalar) for other in node._merged()]
+        own = {text_of(key): data_of(value, scalar) for key, value in zip(node.keys, node.values, strict=True)}
         own = {key: value for key, value in own.items() if not (key == "<<" and merged)}
         return {key: value for other in reversed(merged) for key, value in other.items()} | own
     if isinstance(node, Seq):
-        return [data_of(item) for item in node.nodes]
+        return [data_of(item, scalar) for item in node.nodes]
     assert isinstance(node, Scalar)
-    return _plain_data(node)
+    return (scalar or plain_data)(node)
 
 
-def _plain_data(node: Scalar) -> Any:
+def plain_data(node: Scalar) -> Any:
+    """A scalar as plain data."""
     if node.is_text:
         return node.value
     if node.value in NULLS:

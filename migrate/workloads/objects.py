@@ -1,5 +1,6 @@
 """The objects in a folder of rewritten workloads, as they are to be applied to one project."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from migrate.kinds import Kind, kind_named
 from migrate.workloads.documents import Document, Form, Object, objects_of, read_document
 from migrate.workloads.folder import names_of
-from migrate.workloads.nodes import data_of
+from migrate.workloads.nodes import Scalar, data_of, plain_data
 from migrate.workloads.pods import containers, pod_spec
 
 _ORDER = (
@@ -18,6 +19,10 @@ _ORDER = (
     "PodDisruptionBudget",
 )  # fmt: skip
 """What others need comes first; kinds that are not here come before the workloads, and Templates last."""
+_OCTAL = re.compile(r"[-+]?0[oO]?[0-7_]+")
+_HEXADECIMAL = re.compile(r"[-+]?0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?")
+_FLAG = re.compile(r"(yes|no|on|off)", re.IGNORECASE)
 WITH_REPLICAS = ("Deployment", "DeploymentConfig", "StatefulSet", "ReplicationController", "ReplicaSet")
 
 
@@ -82,6 +87,20 @@ def read_objects(folder: Path, project: str) -> Found:
     return found
 
 
+def as_sent(node: Scalar) -> Any:
+    """A scalar as `oc` sends it, which reads YAML 1.1 (sigs.k8s.io/yaml): `0644` is 420, `yes` true, `0.5` itself."""
+    found = plain_data(node)
+    if node.is_text or not isinstance(found, str):
+        return found
+    if _OCTAL.fullmatch(found):
+        return int(found.replace("o", "").replace("O", "").replace("_", ""), 8)
+    if _HEXADECIMAL.fullmatch(found):
+        return int(found, 16)
+    if _FLAG.fullmatch(found):
+        return found.lower() in ("yes", "on", "y")
+    return float(found) if _FLOAT.fullmatch(found) else found
+
+
 def is_for_programs(each: Object) -> bool:
     """Whether it only looks like an object: kustomize's file, a kubeconfig."""
     return each.group.endswith(".config.k8s.io") or (each.api_version == "v1" and each.kind.endswith("Config"))
@@ -89,7 +108,7 @@ def is_for_programs(each: Object) -> bool:
 
 def _take(found: Found, document: Document, each: Object, project: str) -> None:
     place = f"{document.name}:{document.line(each.root.nearest_start())}"
-    data = data_of(each.root)
+    data = data_of(each.root, as_sent)
     meta = data.get("metadata") if isinstance(data.get("metadata"), dict) else {}
     if not each.name or not isinstance(data.get("kind"), str) or not isinstance(data.get("apiVersion"), str):
         found.troubles.append(f"{place}: an object without a name, kind or apiVersion")
