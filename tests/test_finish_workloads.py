@@ -217,6 +217,7 @@ def test_replicas_that_somebody_chose_stay(clusters: Clusters) -> None:
     changed_by_bob(clusters, "Deployment", "web", {"spec": {"replicas": 5}})
     ran = clusters.run("finish", manifest, "--apply")
     assert ran.code == 0, ran.text
+    assert "keeps the 5 pods that somebody gave it" in ran.out
     assert live(clusters, "Deployment", "web")["spec"]["replicas"] == 5
 
 
@@ -229,7 +230,7 @@ def test_what_mounts_a_claim_starts_with_no_pods_and_stays_as_somebody_scaled_it
     assert live(clusters, "Deployment", "db")["spec"]["replicas"] == 0
     again = clusters.run("finish", manifest, "--apply")
     assert live(clusters, "Deployment", "db")["spec"]["replicas"] == 0
-    assert "is there" not in again.err
+    assert "has 0 pods: copy the data, then oc scale -n my-app-2 deployment/db --replicas=1" in again.out
     copied = clusters.manifest(BODY.replace("project: my-app-2}", "project: my-app-2, options: {dataCopied: true}}"))
     assert clusters.run("finish", copied, "--apply").code == 0
     assert live(clusters, "Deployment", "db")["spec"]["replicas"] == 1

@@ -50,7 +50,7 @@ def plan_lines(plan: WorkloadPlan) -> Iterator[str]:
     parts = [f"{counts[standing]} {_WORDS[standing]}" for standing in Standing if counts[standing]]
     yield f"Workloads for project {plan.project}, from {plan.folder}: {', '.join(parts) or 'nothing'}"
     for each in plan.planned:
-        if each.standing in (Standing.SAME, Standing.THERE):
+        if each.standing is Standing.THERE or (each.standing is Standing.SAME and not each.words):
             continue
         place = f" ({each.item.place})" if each.standing in _NEEDS else ""
         yield f"  {_WORDS[each.standing]:<9} {each.item.label}{place}"

@@ -90,14 +90,14 @@ def _planned(cluster: Cluster, item: Item, why: str, new_roles: set[str], *, dat
             raise
         standing = Standing.CONFLICT if error.problem is Problem.CONFLICT else Standing.REFUSED
         return Planned(item, standing, document, None, error.words)
-    stopped = _stopped(item, before, document)
+    pods = _about_replicas(item, before, document)
     if before is None:
-        return Planned(item, Standing.NEW, document, None, stopped)
+        return Planned(item, Standing.NEW, document, None, pods)
     changed = list(_changes(_without_noise(before), _without_noise(tried), ""))
     if not changed:
-        return Planned(item, Standing.SAME, document, before, stopped)
+        return Planned(item, Standing.SAME, document, before, pods)
     more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-    return Planned(item, Standing.CHANGES, document, before, stopped or f"{', '.join(changed[:_SHOWN])}{more}")
+    return Planned(item, Standing.CHANGES, document, before, pods or f"{', '.join(changed[:_SHOWN])}{more}")
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[str]:
@@ -138,12 +138,16 @@ def _owns_replicas(live: Mapping[str, Any]) -> bool:
     return False
 
 
-def _stopped(item: Item, before: Object | None, document: Mapping[str, Any]) -> str:
+def _about_replicas(item: Item, before: Object | None, document: Mapping[str, Any]) -> str:
+    """Why another number of pods runs than the file says; empty where it does not."""
     wanted = str((item.document.get("spec") or {}).get("replicas", 1))
-    if before is None and item.has_claims and (document.get("spec") or {}).get("replicas") == 0 and wanted != "0":
-        name = f"{item.kind.name.lower()}/{item.name}"
-        return f"starts with 0 pods: copy the data, then oc scale -n {item.project} {name} --replicas={wanted}"
-    return ""
+    sent = str((document.get("spec") or {}).get("replicas", 1))
+    if item.kind.name not in WITH_REPLICAS or sent == wanted:
+        return ""
+    scale = f"oc scale -n {item.project} {item.kind.name.lower()}/{item.name} --replicas={wanted}"
+    if item.has_claims and sent == "0":
+        return f"{'starts with' if before is None else 'has'} 0 pods: copy the data, then {scale}"
+    return f"keeps the {sent} pods that somebody gave it; for those of the file: {scale}"
 
 
 def _send(
