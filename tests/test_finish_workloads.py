@@ -283,8 +283,9 @@ def test_a_killed_apply_goes_on(clusters: Clusters) -> None:
     put(clusters, web=WEB, more=MORE)
     manifest = moved(clusters)
     clusters.new.api.faults.append(strike("PATCH", r"services/web\?(?!.*dryRun)", server_error(), 99))
-    first = clusters.run("finish", manifest, "--apply")
-    assert first.code in (1, 3)
+    assert clusters.run("finish", manifest, "--apply").code == 1
+    assert names(clusters, "ConfigMap") >= {"conf"}
+    assert names(clusters, "Deployment") == set()
     clusters.new.api.faults.clear()
     assert clusters.run("finish", manifest, "--apply").code == 0
     assert names(clusters, "Deployment") == {"web"}
@@ -373,6 +374,16 @@ def test_why_no_pod_is_made_is_put_into_words(clusters: Clusters, message: str, 
     assert ran.code == 3
     assert words in ran.out
     assert message[:20] in ran.out
+
+
+def test_a_rollout_that_has_failed_is_not_waited_for(clusters: Clusters) -> None:
+    put(clusters, web=WEB)
+    manifest = moved(clusters)
+    assert clusters.run("finish", manifest, "--apply").code == 0
+    set_status(clusters, "Deployment", "web", conditions=[{"type": "Progressing", "status": "False"}])
+    ran = clusters.run("finish", manifest, "--apply", "--wait", "10m")
+    assert ran.code == 3
+    assert "failed   Deployment/web" in ran.out
 
 
 def test_wait_wants_apply(clusters: Clusters) -> None:

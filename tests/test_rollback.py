@@ -140,6 +140,16 @@ def test_what_was_changed_gets_back_what_it_had_and_keeps_what_others_did(cluste
     assert found["metadata"]["labels"] == {"theirs": "x"}
 
 
+def test_one_project_alone_is_taken_back(clusters: Clusters) -> None:
+    put(clusters, web=WEB)
+    manifest = applied(clusters)
+    assert "deleted" not in clusters.run("rollback", manifest, "--project", "elsewhere").out.partition("image tag")[0]
+    assert names(clusters, "Deployment") == {"web"}
+    ran = clusters.run("rollback", manifest, "--project", "my-app")
+    assert ran.code == 0, ran.text
+    assert names(clusters, "Deployment") == set()
+
+
 def test_access_goes_too(clusters: Clusters) -> None:
     put(clusters, web=WEB)
     manifest = applied(clusters, f"{BODY}access: [{{project: my-app-2, allow: [anonymous]}}]\n")

@@ -44,7 +44,7 @@ def rollback(
     with open_access(manifest, state, project, "rollback", wait_login) as run:
         left = sum(_objects(run, dry_run=dry_run, as_json=as_json))
         code = ExitCode.INCOMPLETE if left else ExitCode.OK
-        if run.state.applied():
+        if any(_is_chosen(run, item.project) for item in run.state.applied()):
             code = max(code, ExitCode(revert_access(run, dry_run=dry_run, as_json=as_json)))
         if any(_tags(run, dry_run=dry_run, as_json=as_json)):
             code = ExitCode.INCOMPLETE
@@ -62,14 +62,14 @@ def rollback(
 def _objects(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
     """Take back each object, newest first; whether something of it is left."""
     for applied in run.state.applied_objects():
-        if run.session.project not in ("", applied.project, *_sources(run, applied.project)):
+        if not _is_chosen(run, applied.project):
             continue
         undo = _undo(run, applied)
         problem = "" if undo.done else undo.words
         if undo.done and not dry_run:
             problem = _send(run, undo)
         if as_json:
-            name = "failed" if problem else "planned" if dry_run else "reverted"
+            name = "failed" if problem else "left" if undo.stays else "planned" if dry_run else "reverted"
             words = problem or undo.words
             json_line({"event": name, "object": applied.label, "project": applied.project, "words": words})
         else:
@@ -77,8 +77,9 @@ def _objects(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
         yield bool(problem)
 
 
-def _sources(run: AccessRun, project: str) -> list[str]:
-    return run.ends.sources(project)
+def _is_chosen(run: AccessRun, project: str) -> bool:
+    """Whether a target project is the one that `--project` names, by its own name or a source's."""
+    return run.session.project in ("", project, *run.ends.sources(project))
 
 
 def _undo(run: AccessRun, applied: AppliedObject) -> UndoObject:
@@ -123,7 +124,7 @@ def _tags(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
     for row in run.state.replaced_tags():
         target = parse_reference(row["target"], run.session.target.host)
         project = target.repository.project
-        if run.session.project not in ("", project, *_sources(run, project)):
+        if not _is_chosen(run, project):
             continue
         problem = "" if dry_run else _tag_back(run, row, target.repository.path, target.tag)
         old = row["replaced_digest"][:19]

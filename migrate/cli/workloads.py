@@ -128,8 +128,8 @@ def apply_workloads(session: Session, state: State, plans: Sequence[WorkloadPlan
     failed = 0
     for plan in plans:
         for event in _recorded(state, cluster, plan.planned):
-            if event.error is not None and event.error.problem is Problem.LOGIN:
-                raise login_refused(cluster, event.error)
+            if event.error is not None and event.error.problem in (Problem.LOGIN, Problem.UNREACHABLE):
+                raise _no_way(cluster, event.error, plan.project)
             failed += event.error is not None
             _say_sent(event, as_json=as_json)
     left = failed or any(plan.needs_attention for plan in plans)

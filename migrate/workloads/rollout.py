@@ -40,7 +40,7 @@ class Rollout:
 def follow(
     cluster: Cluster, items: Sequence[Item], seconds: float, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[list[Rollout]]:
-    """Look again and again until all are settled or the time is over; gives what it saw each time that changed.
+    """Look again and again until nothing is to be waited for or the time is over; gives what it saw when that changed.
 
     Raises:
         ClusterError: the login is refused.
@@ -53,7 +53,7 @@ def follow(
             yield now
         before = now
         left = end - time.monotonic()
-        if left <= 0 or all(each.progress in (Progress.READY, Progress.STOPPED) for each in now):
+        if left <= 0 or all(each.progress is not Progress.WAITS for each in now):
             return
         pause(min(wait, left))
         wait = min(wait * 1.5, _LONGEST_WAIT)
