@@ -16,8 +16,8 @@ from registrylab.serverside import tracked
 from test_finish_workloads import BODY, DATABASE, MORE, WEB, changed_by_bob, live, moved, names, put
 
 from migrate.cluster import MANAGER
-from migrate.kinds import CONFIG_MAP
-from migrate.workloads.applied import AppliedObject, digest_of, our_fields
+from migrate.kinds import CONFIG_MAP, SECRET
+from migrate.workloads.applied import AppliedObject, digest_of, our_fields, replaced
 from migrate.workloads.undo import undo_object
 
 BOB = {"kind": "User", "name": "bob", "apiGroup": "rbac.authorization.k8s.io"}
@@ -150,6 +150,30 @@ def test_one_project_alone_is_taken_back(clusters: Clusters) -> None:
     assert names(clusters, "Deployment") == set()
 
 
+def test_no_password_of_a_workload_is_kept(clusters: Clusters) -> None:
+    put(clusters, web=WEB)
+    manifest = applied(clusters)
+    put(clusters, web=WEB.replace("my-app/web:1\n", "my-app/web:1\n        tty: true\n"))
+    assert clusters.run("finish", manifest, "--apply").code == 0
+    (state,) = clusters.ends.folder.rglob("*.db")
+    with sqlite3.connect(state) as database:
+        dump = "\n".join(database.iterdump())
+    assert "Deployment" in dump
+    assert "hunter2" not in dump
+
+
+def test_what_was_changed_twice_gets_back_what_it_had_first(clusters: Clusters) -> None:
+    meta = {"name": "conf", "namespace": "my-app-2"}
+    clusters.new.apply({"kind": "ConfigMap", "metadata": meta, "data": {"other": "stays"}})
+    put(clusters, more=MORE)
+    manifest = applied(clusters)
+    put(clusters, more=MORE.replace('a: "1"', 'a: "2", b: "3"'))
+    assert clusters.run("finish", manifest, "--apply").code == 0
+    assert live(clusters, "ConfigMap", "conf")["data"] == {"other": "stays", "a": "2", "b": "3"}
+    assert clusters.run("rollback", manifest).code == 0
+    assert live(clusters, "ConfigMap", "conf")["data"] == {"other": "stays"}
+
+
 def test_access_goes_too(clusters: Clusters) -> None:
     put(clusters, web=WEB)
     manifest = applied(clusters, f"{BODY}access: [{{project: my-app-2, allow: [anonymous]}}]\n")
@@ -188,6 +212,20 @@ def test_the_json_has_a_line_for_each(clusters: Clusters) -> None:
     assert lines[-1]["event"] == "rollback"
 
 
+def test_only_what_changed_is_kept_and_no_secret() -> None:
+    fields = {"f:data": {"f:a": {}, "f:b": {}}, "f:spec": {"f:env": {'k:{"name":"X"}': {"f:value": {}}}}}
+    before = {"data": {"a": "1", "b": "same"}, "spec": {"env": [{"name": "X", "value": "old"}]}}
+    after = {"data": {"a": "2", "b": "same"}, "spec": {"env": [{"name": "X", "value": "new"}]}}
+    assert replaced(before, after, fields, CONFIG_MAP) == {
+        "fields": {"f:data": {"f:a": {}}, "f:spec": {"f:env": {'k:{"name":"X"}': {"f:value": {}}}}},
+        "values": {"data": {"a": "1"}, "spec": {"env": [{"name": "X", "value": "old"}]}},
+    }
+    assert replaced({"data": {"a": "1"}}, after, fields, SECRET) is None
+    secret = {"f:spec": {"f:env": {}}}
+    old = {"spec": {"env": [{"name": "DB_PASSWORD", "value": "hunter2"}]}}
+    assert replaced(old, {"spec": {"env": []}}, secret, CONFIG_MAP) is None
+
+
 # --- restoring, for any object ----------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -212,7 +250,8 @@ def test_applying_and_taking_back_leaves_what_was_there_and_what_others_added(
         now = tracked(applied_, {**applied_, "data": {**applied_.get("data", {}), **others}}, "kubectl-edit", "v1")
     fields = our_fields(applied_)
     mark = digest_of(applied_, fields, created=False)
-    known = AppliedObject((1,), "", CONFIG_MAP, "p", "n", False, "", fields, mark, "", start)
+    change = replaced(start, applied_, fields, CONFIG_MAP)
+    known = AppliedObject((1,), "", CONFIG_MAP, "p", "n", False, "", fields, mark, "", (change,))
     undo = undo_object(known, now)
     assert undo.restored is not None or not fields
     if undo.restored is not None:

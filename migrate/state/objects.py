@@ -7,7 +7,7 @@ from typing import Any
 from migrate.kinds import Kind
 from migrate.state.rows import Rows
 from migrate.state.times import now
-from migrate.workloads.applied import AppliedObject, digest_of, our_fields, without_values
+from migrate.workloads.applied import AppliedObject, digest_of, our_fields, replaced
 from migrate.workloads.apply import Planned, Sent
 
 
@@ -20,8 +20,7 @@ class ObjectRows(Rows):
         row = {
             "run_id": self.run_id, "server": server, "project": item.project, "api_group": item.kind.group,
             "version": item.kind.version, "kind": item.kind.name, "plural": item.kind.plural, "name": item.name,
-            "created": int(planned.before is None), "before": _text(without_values(planned.before, item.kind)),
-            "begun_at": now(),
+            "created": int(planned.before is None), "begun_at": now(),
         }  # fmt: skip
         with self._writing():
             return int(self._db.table("objects").insert(row).last_pk or 0)
@@ -33,7 +32,8 @@ class ObjectRows(Rows):
                 fields = our_fields(sent.document)
                 meta = sent.document.get("metadata") or {}
                 digest = digest_of(sent.document, fields, created=self._is_created(row))
-                known = {"uid": meta.get("uid", ""), "ours": _text(fields), "digest": digest}
+                before = replaced(sent.planned.before, sent.document, fields, sent.planned.item.kind)
+                known = {"uid": meta.get("uid", ""), "ours": _text(fields), "digest": digest, "before": _text(before)}
                 self._db.table("objects").update(row, {**known, "applied_at": now()})
             elif sent.error and not sent.error.maybe:
                 self._db.table("objects").delete_where("id = ?", [row])
@@ -71,7 +71,7 @@ def _applied(rows: list[dict[str, Any]]) -> AppliedObject:
     return AppliedObject(
         tuple(row["id"] for row in rows), last["server"], kind, last["project"], last["name"], bool(first["created"]),
         known["uid"] or "", json.loads(known["ours"] or "{}"), known["digest"] or "", last["begun_at"] or "",
-        json.loads(first["before"]) if first["before"] else None,
+        tuple(json.loads(row["before"]) if row["before"] else None for row in reversed(rows) if not row["created"]),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from migrate.cluster import MANAGER
 from migrate.kinds import Kind
+from migrate.workloads.shown import holds_secret
 
 _TRIGGERS = "image.openshift.io/triggers"
 
@@ -18,7 +19,8 @@ class AppliedObject:
 
     Attributes:
         rows: the state's rows, oldest first.
-        before: what stood there before the first write; None where nothing did, or (a Secret) it was not kept.
+        changes: of each write that changed what was there, newest first: the fields that it changed, and what stood in
+            them; None where that was not kept (a Secret, or a kill in between).
         created: whether this tool made it.
         uid: of what stood there after the last write; empty where that is not known (a kill in between).
         ours: the fields that were ours after the last write (`fieldsV1`), and a digest of what stood in them.
@@ -35,7 +37,7 @@ class AppliedObject:
     ours: Mapping[str, Any] = field(repr=False)
     digest: str
     begun: str
-    before: Mapping[str, Any] | None = field(default=None, repr=False)
+    changes: tuple[Mapping[str, Any] | None, ...] = field(default=(), repr=False)
 
     @property
     def label(self) -> str:
@@ -88,6 +90,50 @@ def _at(value: Any, step: str) -> Any:
     return None
 
 
-def without_values(document: Mapping[str, Any] | None, kind: Kind) -> Mapping[str, Any] | None:
-    """What of an object is kept in the state: nothing of a Secret."""
-    return None if kind.name == "Secret" else document
+def replaced(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], fields: Mapping[str, Any], kind: Kind
+) -> dict[str, Any] | None:
+    """The fields of ours that a write changed, and what stood in them; None where nothing was there, or a secret.
+
+    What stayed as it was is not kept: it needs no restoring, and may be a password.
+    """
+    if before is None or kind.name == "Secret":
+        return None
+    changed = _changed(before, after, fields)
+    values = _only(before, changed)
+    return None if holds_secret(values) else {"fields": changed, "values": values}
+
+
+def _changed(old: Any, new: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for step, inner in fields.items():
+        if step == ".":
+            continue
+        one, other = _at(old, step), _at(new, step)
+        below = {name: each for name, each in (inner or {}).items() if name != "."}
+        if below:
+            deeper = _changed(one, other, below)
+            if deeper:
+                found[step] = deeper
+        elif one != other:
+            found[step] = {}
+    return found
+
+
+def _only(value: Any, fields: Mapping[str, Any]) -> Any:
+    """A value with nothing but some fields of it, and the keys by which elements of lists are known."""
+    if not fields:
+        return value
+    if isinstance(value, dict):
+        known = {step[2:]: inner for step, inner in fields.items() if step.startswith("f:")}
+        return {name: _only(value[name], inner) for name, inner in known.items() if name in value}
+    if isinstance(value, list):
+        kept = []
+        for step, inner in fields.items():
+            each = _at(value, step)
+            if step.startswith("k:") and each is not None:
+                kept.append({**json.loads(step[2:]), **(_only(each, inner) if inner else each)})
+            elif step.startswith("v:") and each is not None:
+                kept.append(each)
+        return kept
+    return value

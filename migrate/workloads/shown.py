@@ -90,6 +90,17 @@ def without_secrets(data: Any, name: str = "") -> Any:
     return data
 
 
+def holds_secret(data: Any, name: str = "") -> bool:
+    """Whether plain data has a text under a name that says it is a secret, or a variable of such a name."""
+    if isinstance(data, dict):
+        own = str(data.get("name", ""))
+        is_variable = isinstance(data.get("value"), str) and is_secret_name(own) and bool(data["value"])
+        return is_variable or any(holds_secret(value, str(key)) for key, value in data.items())
+    if isinstance(data, list):
+        return any(holds_secret(each) for each in data)
+    return isinstance(data, str) and bool(data) and is_secret_name(name) and not _VARIABLE.match(data)
+
+
 def command_shown(words: Sequence[str]) -> str:
     """A command in one line, without what it names as passwords."""
     return printable(" ".join(_words_without_secrets(words)), LENGTH)

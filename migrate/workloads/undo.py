@@ -61,9 +61,12 @@ def undo_object(applied: AppliedObject, live: Mapping[str, Any] | None) -> UndoO
         return UndoObject(applied, f"left: somebody changed it since{who}", done=False, command=command)
     if applied.created:
         return UndoObject(applied, "deleted", delete=True, live=live)
-    if not applied.ours or applied.before is None:
+    if not applied.ours or None in applied.changes:
         return UndoObject(applied, "left: what it was before is not known", done=False)
-    restored = _restored(copy.deepcopy(dict(live)), applied.before, applied.ours)
+    restored: Any = copy.deepcopy(dict(live))
+    for each in filter(None, applied.changes):
+        if each["fields"]:
+            restored = _restored(restored, each["values"], each["fields"])
     return UndoObject(applied, "as it was before", restored=restored, live=live)
 
 
