@@ -77,6 +77,26 @@ def test_kinds_that_cannot_be_read_are_said(clusters: Clusters) -> None:
     assert "deploymentconfigs/web.yaml" in written(clusters)
 
 
+def test_finish_applies_nothing_of_a_project_that_could_be_read_only_in_part(clusters: Clusters) -> None:
+    seed(clusters)
+    clusters.old.api.faults.append(strike("GET", "/services", server_error(), 99))
+    manifest = clusters.manifest(BODY)
+    for options in ([], ["--apply"]):
+        ran = clusters.run("finish", manifest, *options)
+        assert ran.code == 3, ran.text
+        assert "refused   services of project my-app could not be read" in ran.out
+        assert f"rahti-migrate rewrite {manifest}" in ran.out
+        assert written(clusters) == {}
+    clusters.old.api.faults.clear()
+    ran = clusters.run("finish", manifest, "--apply")
+    assert "ConfigMap/c7" in ran.out, ran.text
+
+
+def test_what_others_made_is_counted(clusters: Clusters) -> None:
+    seed(clusters)
+    assert "my-app: passed over 3 objects made by others" in clusters.run("rewrite", clusters.manifest(BODY)).err
+
+
 def test_kinds_that_the_old_api_has_in_another_version_are_read_there(clusters: Clusters) -> None:
     seed(clusters)
     words = {"kind": "Status", "status": "Failure", "code": 403, "message": "ingresses.networking.k8s.io is forbidden"}

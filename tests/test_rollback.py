@@ -162,6 +162,16 @@ def test_no_password_of_a_workload_is_kept(clusters: Clusters) -> None:
     assert "hunter2" not in dump
 
 
+def test_not_even_a_digest_of_a_secret_is_kept(clusters: Clusters) -> None:
+    put(clusters, web=WEB, more=MORE)
+    applied(clusters)
+    (state,) = clusters.ends.folder.rglob("*.db")
+    with sqlite3.connect(state) as database:
+        kept = dict(database.execute("select kind, digest from objects where kind in ('Secret', 'Service')").fetchall())
+    assert kept["Service"]
+    assert not kept["Secret"]
+
+
 def test_what_was_changed_twice_gets_back_what_it_had_first(clusters: Clusters) -> None:
     meta = {"name": "conf", "namespace": "my-app-2"}
     clusters.new.apply({"kind": "ConfigMap", "metadata": meta, "data": {"other": "stays"}})

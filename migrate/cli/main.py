@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="rahti-migrate",
-    help="Move the images of OpenShift 3.11 projects (Rahti 1) to OpenShift 4 (Rahti 2), as OCI, confirmed.",
+    help="Move OpenShift 3.11 projects (Rahti 1) to OpenShift 4 (Rahti 2): images, who may pull, workloads.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

@@ -30,7 +30,7 @@ from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.manifest import Manifest, load_manifest
 from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
 from migrate.printable import printable
-from migrate.quantities import quoted
+from migrate.quantities import count, quoted
 from migrate.report import workloads as show
 from migrate.report.elsewhere import Pointer
 from migrate.state import NoStateError, read_state
@@ -72,7 +72,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace rewritten fi
 class Task:
     """One rewrite: files or folders, a folder to write to, and what the rules are to know.
 
-    `live` is the source project whose objects `texts` are.
+    `live` is the source project whose objects `texts` are; `unread` are kinds of it that could not be read, and why.
     """
 
     paths: tuple[Path, ...]
@@ -80,6 +80,15 @@ class Task:
     context: Context
     live: str = ""
     texts: Mapping[str, bytes] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Prepared:
+    """What `finish` has rewritten: what else points at the old cluster; and folders that are not whole, and why."""
+
+    pointers: list[Pointer] = field(default_factory=list)
+    troubles: dict[Path, list[str]] = field(default_factory=dict)
 
 
 def rewrite(
@@ -105,13 +114,12 @@ def rewrite(
     if manifest is not None:
         _refuse_with_manifest(to, project_map)
         loaded = load_manifest(manifest)
-        tasks, unread = _tasks(loaded, project, option or (), _moved(loaded, state), secrets=secrets)
+        tasks = _tasks(loaded, project, option or (), _moved(loaded, state), secrets=secrets)
     else:
-        unread = False
         tasks = [_loose_task(paths, to, project, project_map or (), option or (), diff=diff)]
     _check_places(tasks)
     reports = [_run(task, diff=diff, force=force) for task in tasks]
-    needs_human = any(report.needs_human for report in reports) or unread
+    needs_human = any(report.needs_human for report in reports) or any(task.unread for task in tasks)
     code = ExitCode.INCOMPLETE if needs_human else ExitCode.OK
     if output is OutputFormat.JSON:
         json_document(show.rewrite_document(reports, code))
@@ -173,30 +181,35 @@ def _is_manifest(path: Path, to: Path | None) -> bool:
     return "version" in seen or to is None
 
 
-def rewrite_for_finish(session: Session, state: Path | None) -> list[Pointer]:
+def rewrite_for_finish(session: Session, state: Path | None) -> Prepared:
     """Write the workloads of a manifest as they are to be applied, and say what waits for a human.
 
-    A project that was read from the cluster before is not read again: its files are there.
-
-    Returns:
-        What else points at the old cluster.
+    A project that was read from the cluster before is not read again: its files are there. One that can be read only in
+    part is not written: it would be taken for the whole from then on.
     """
-    found: list[Pointer] = []
+    prepared = Prepared()
     manifest = session.manifest
     chosen = [
         entry
         for entry in entries_for(manifest, session.project)
         if not (isinstance(entry.from_, WorkloadSource) and (manifest.file_path(entry.to) / RECORD).exists())
     ]
-    tasks, _ = _tasks_of(session, chosen, (), _moved(manifest, state), secrets=False)
+    tasks = _tasks_of(session, chosen, (), _moved(manifest, state), secrets=False)
     _check_places(tasks)
     for task in tasks:
+        if task.unread and task.to is not None:
+            way = f"try again, or go on without: {command_line('rewrite', manifest.path)}"
+            prepared.troubles[task.to] = [
+                f"{plural} of project {task.live} could not be read: {words}; {way}"
+                for plural, words in task.unread.items()
+            ]
+            continue
         report = _run(task, diff=False, force=False)
         say(show.rewrite_summary(report))
         if report.needs_human:
             say(f"  -> see: {command_line('rewrite', manifest.path)}")
-        found += report.pointers
-    return found
+        prepared.pointers += report.pointers
+    return prepared
 
 
 def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) -> None:
@@ -208,8 +221,8 @@ def _refuse_with_manifest(to: Path | None, project_map: Sequence[str] | None) ->
 
 def _tasks(
     manifest: Manifest, project: str, changes: Sequence[str], images: MovedImages, *, secrets: bool
-) -> tuple[list[Task], bool]:
-    """The rewrites that a manifest asks for; and whether something of a project could not be read."""
+) -> list[Task]:
+    """The rewrites that a manifest asks for."""
     if not manifest.file.workloads:
         say("nothing to rewrite: the manifest has no `workloads`")
     entries = entries_for(manifest, project)
@@ -231,19 +244,18 @@ def entries_for(manifest: Manifest, project: str) -> list[WorkloadEntry]:
 
 def _tasks_of(
     session: Session, entries: Sequence[WorkloadEntry], changes: Sequence[str], images: MovedImages, *, secrets: bool
-) -> tuple[list[Task], bool]:
-    tasks, unread, manifest = [], False, session.manifest
+) -> list[Task]:
+    tasks, manifest = [], session.manifest
     for entry in entries:
         context = context_of(manifest.file, entry.project, _changed(entry.options, changes), images)
         to = manifest.file_path(entry.to)
         if isinstance(entry.from_, WorkloadSource):
             read = _exported(session, entry.from_.project, secrets=secrets)
-            unread = unread or bool(read.unread)
             context = context.with_source(entry.from_.project)
-            tasks.append(Task((), to, context, entry.from_.project, read.files))
+            tasks.append(Task((), to, context, entry.from_.project, read.files, read.unread))
         else:
             tasks.append(Task((manifest.file_path(str(entry.from_)),), to, context))
-    return tasks, unread
+    return tasks
 
 
 def _exported(session: Session, project: str, *, secrets: bool) -> Exported:
@@ -266,6 +278,9 @@ def _exported(session: Session, project: str, *, secrets: bool) -> Exported:
         raise MigrateError(str(error), advice(error.problem, project)) from None
     for plural, words in read.unread.items():
         say(f"project {project}: {plural} could not be read, and are not rewritten: {words}")
+    if read.owned:
+        what = "made by others of its objects (pods of deployments and the like)"
+        say(f"project {project}: passed over {count(read.owned, 'object')} {what}")
     return read
 
 

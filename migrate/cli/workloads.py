@@ -17,7 +17,7 @@ from migrate.report.finish import WorkloadPlan
 from migrate.state import NoStateError, State, is_wanted, read_state
 from migrate.workloads.apply import Planned, Sending, Sent, Standing, apply_planned, plan_items
 from migrate.workloads.context import registries_of
-from migrate.workloads.objects import Item, read_objects
+from migrate.workloads.objects import Found, Item, read_objects
 from migrate.workloads.rollout import FOLLOWED, Progress, Rollout, follow
 
 
@@ -33,18 +33,20 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
     if not entries:
         return []
     cluster = target_of(session)
-    elsewhere = rewrite_for_finish(session, state)
+    prepared = rewrite_for_finish(session, state)
     waits = _waits_for(session, state)
     plans = []
     for entry in entries:
         folder = session.manifest.file_path(entry.to)
-        plan = WorkloadPlan(str(folder), entry.project, read_objects(folder, entry.project))
+        troubles = prepared.troubles.get(folder, [])
+        found = Found(troubles=troubles) if troubles else read_objects(folder, entry.project)
+        plan = WorkloadPlan(str(folder), entry.project, found)
         try:
             plan.planned += plan_items(cluster, plan.found.items, waits, data_copied=entry.options.data_copied)
         except ClusterError as error:
             raise _no_way(cluster, error, entry.project) from None
         plans.append(plan)
-    plans[-1].elsewhere += elsewhere
+    plans[-1].elsewhere += prepared.pointers
     return plans
 
 

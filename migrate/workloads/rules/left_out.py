@@ -65,6 +65,9 @@ def made_by_another(it: Editor, found: Object) -> None:
         it.leave_out("made by another object: it has generateName and no name")
     elif found.kind == "Pod" and not found.template:
         it.say(found.root, "a Pod of its own: nothing starts it again when its node goes", mode=Mode.NOTED, path="kind")
+    elif found.kind == "ReplicationController" and not found.template:
+        it.say(found.root, "no DeploymentConfig made it: it stays; a Deployment also rolls out changes",
+               mode=Mode.NOTED, path="kind")  # fmt: skip
 
 
 @rule(

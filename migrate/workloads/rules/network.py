@@ -41,6 +41,22 @@ def service_addresses(it: Editor, found: Object) -> None:
         it.remove(port, "nodePort")
 
 
+@rule(
+    "service-port-names",
+    Mode.BLOCKED,
+    "A Service with several ports has a name for each; old clusters may hold some that were never checked.",
+    "https://kubernetes.io/docs/concepts/services-networking/service/#multi-port-services",
+    ["Service"],
+)
+def service_port_names(it: Editor, found: Object) -> None:
+    """Told: what calls the Service may know its ports by name."""
+    ports = found.spec.maps("ports")
+    if len(ports) > 1:
+        for port in ports:
+            if not port.text("name"):
+                it.say(port, "give each port a name", before="")
+
+
 @rule("service-type", Mode.NOTED, "Ports of nodes cannot be reached on the target.", _BALANCER, ["Service"])
 def service_type(it: Editor, found: Object) -> None:
     """`NodePort` -> `ClusterIP`; `LoadBalancer` is told, or (options.loadBalancer) written as the target takes it."""
@@ -141,4 +157,7 @@ def policy_address(it: Editor, found: Object) -> None:
             it.say(node.get("cidr") or node, f"the new cluster calls from {TARGET_EGRESS}")
 
 
-RULES = (service_addresses, service_type, service_annotations, policy_labels, policy_default, policy_address)
+RULES = (
+    service_addresses, service_port_names, service_type, service_annotations, policy_labels, policy_default,
+    policy_address,
+)  # fmt: skip
