@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +24,6 @@ from migrate.images.transfer import (
     Started,
     Stop,
     jobs_of,
-    next_job,
     run_jobs,
 )
 from migrate.manifest import ImageOptions
@@ -43,9 +41,9 @@ def delivery(layers: list[str]) -> Delivery:
         {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
-            "config": {"mediaType": DOCKER_CONFIG, "digest": sha256("".join(layers).encode()), "size": 10},
+            "config": {"mediaType": DOCKER_CONFIG, "digest": sha256("".join(layers).encode()), "size": 2**21},
             "layers": [
-                {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": blob(name), "size": 100}
+                {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": blob(name), "size": 2**21}
                 for name in layers
             ],
         }
@@ -203,33 +201,10 @@ def test_waiting_grows_and_stays_within_bounds(attempt: int, dice: float) -> Non
     assert 1 <= retries.delay(attempt, Failure(FailureClass.NETWORK, ""), lambda: dice) <= 120
 
 
-@given(POPULATIONS, POPULATIONS, st.sets(st.integers(0, 6)))
-def test_the_next_job_misses_nothing_that_is_in_flight(
-    waiting: list[list[int]], running: list[list[int]], there: set[int]
-) -> None:
-    todo, doing = (jobs([[str(x) for x in layers] for layers in p]) for p in (waiting, running))
-    at_target = {blob(str(x)) for x in there}
-    job = next_job(todo, doing, at_target)
-    in_flight = {digest for other in doing for digest in other.blobs} - at_target
-    if job is None:
-        assert all(in_flight & other.blobs for other in todo)
-    else:
-        assert not in_flight & job.blobs
-
-
-def test_of_several_sources_the_least_busy_one_is_next() -> None:
-    one, two, three, other = jobs([["a"], ["b"], ["c"], ["d"]])
-    other = replace(other, source=Repository("other", "p/x"))
-    waiting = [two, three, other]
-    assert next_job(waiting, [one], set(), sources=2) is other
-    assert next_job(waiting, [one, other], set(), sources=2) is two
-    assert next_job(waiting, [one], set(), sources=1) is two
-
-
-def test_largest_first_and_tags_of_one_image_together() -> None:
+def test_tags_of_one_image_are_one_job() -> None:
     tags = [Copy(**{**copy("x", ["a"]).__dict__, "target": Reference(Repository("new", "p/x"), t)}) for t in "12"]
     made = jobs_of(Plan((*tags, copy("y", ["b", "c"]), copy("z", ["d"], Action.SKIP))))
-    assert [[c.target.short for c in job.copies] for job in made] == [["p/y:1"], ["p/x:1", "p/x:2"]]
+    assert [[c.target.short for c in job.copies] for job in made] == [["p/x:1", "p/x:2"], ["p/y:1"]]
 
 
 def test_what_never_ends_is_left_alone_after_the_grace() -> None:

@@ -7,16 +7,16 @@ import heapq
 import random
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
 
 from migrate.images.delivery import Delivery
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
+from migrate.images.schedule import Schedule, Unit
 from migrate.reference import Repository
 
 _LOOK_SECONDS = 0.2
@@ -46,6 +46,11 @@ class Job:
     def blobs(self) -> frozenset[str]:
         """Digests of the blobs that must be at the target."""
         return frozenset(blob.digest for blob in self.delivery.blobs)
+
+    @property
+    def unit(self) -> Unit:
+        """What the schedule is to know of it."""
+        return Unit({blob.digest: blob.size for blob in self.delivery.blobs}, self.source.registry)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Stop:
 
 
 def jobs_of(plan: Plan) -> list[Job]:
-    """The plan's copies as jobs, the largest first: a long one begun last would keep everybody waiting.
+    """The plan's copies as jobs, in its order.
 
     Aliases are none: they are made when everything else is done.
     """
@@ -141,7 +146,6 @@ def jobs_of(plan: Plan) -> list[Job]:
         for copies in groups.values()
         if copies[0].delivery
     ]
-    jobs.sort(key=lambda job: (-job.delivery.size, str(job.target)))
     return [replace(job, number=number) for number, job in enumerate(jobs)]
 
 
@@ -156,14 +160,14 @@ def run_jobs(
     held: Callable[[Job], bool] = lambda _: False,
     gone: Callable[[Job], bool] = lambda _: False,
 ) -> Iterator[Event]:
-    """Do the jobs, `workers` at a time; a job waits while another one brings a blob that it needs too.
+    """Do the jobs, `workers` at a time, in the order of schedule.py: each blob crosses once.
 
     After `stop.soon` nothing begins; what runs may end for `stop.grace` seconds, then `stop.now` is set for it, and
     what does not end even then is left alone.
     A failure of one job never touches the others.
 
     Args:
-        jobs: in the order in which they are wanted.
+        jobs: what is to be done.
         perform: does one, in a worker.
         executor: runs `perform`.
         workers: how many at a time.
@@ -173,41 +177,39 @@ def run_jobs(
         held: whether a job is not to begin now, because a registry of it is to be left alone.
         gone: whether a registry of a job was given up: then nothing of it is tried again.
     """
-    return _Run(list(jobs), perform, executor, workers, stop, retries, set(at_target), held, gone).events()
+    return _Run(list(jobs), perform, executor, workers, stop, retries, at_target, held, gone).events()
 
 
 class _Run:
-    """What is waiting, running, and to be tried again later; and which blobs the target is known to have."""
+    """What is waiting, running, and to be tried again later. Jobs are known to the schedule by their places."""
 
     def __init__(
         self,
-        waiting: list[Job],
+        jobs: list[Job],
         perform: Callable[[Job], JobResult],
         executor: Executor,
         workers: int,
         stop: Stop,
         retries: Retries,
-        at_target: set[str],
+        at_target: Iterable[str],
         held: Callable[[Job], bool],
         gone: Callable[[Job], bool],
     ) -> None:
-        self._waiting = waiting
+        self._jobs = jobs
+        self._schedule = Schedule([job.unit for job in jobs], at_target)
         self._perform = perform
         self._executor = executor
         self._workers = workers
         self._stop = stop
         self._retries = retries
-        self._at_target = at_target
         self._held = held
         self._gone = gone
-        self._sources = Counter(job.source.registry for job in waiting)
-        self._running: dict[Future[JobResult], Job] = {}
-        self._later: list[tuple[float, int, Job]] = []
-        self._order = count()
+        self._running: dict[Future[JobResult], int] = {}
+        self._later: list[tuple[float, int]] = []
 
     def events(self) -> Iterator[Event]:
         stopped_at: float | None = None
-        while self._running or (not self._stop.soon.is_set() and (self._waiting or self._later)):
+        while self._running or (not self._stop.soon.is_set() and (len(self._schedule) or self._later)):
             if self._stop.soon.is_set():
                 stopped_at = stopped_at or time.monotonic()
                 waited = time.monotonic() - stopped_at
@@ -222,17 +224,13 @@ class _Run:
     def _begin(self) -> Iterator[Event]:
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
-            again = heapq.heappop(self._later)[2]
-            self._waiting.insert(0, again)
-            self._sources[again.source.registry] += 1
+            self._schedule.again(heapq.heappop(self._later)[1])
         while len(self._running) < self._workers:
-            free = (job for job in self._waiting if not self._held(job))
-            job = next_job(free, self._running.values(), self._at_target, len(+self._sources))
-            if job is None:
+            place = self._schedule.take(lambda each: self._held(self._jobs[each]))
+            if place is None:
                 return
-            self._waiting.remove(job)
-            self._sources[job.source.registry] -= 1
-            self._running[self._executor.submit(self._perform, job)] = job
+            job = self._jobs[place]
+            self._running[self._executor.submit(self._perform, job)] = place
             yield Started(job)
 
     def _collect(self) -> Iterator[Event]:
@@ -241,11 +239,13 @@ class _Run:
             return
         done, _ = wait(self._running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
-            job = self._running.pop(future)
-            yield from self._ended(job, _result(job, future))
+            place = self._running.pop(future)
+            result = _result(self._jobs[place], future)
+            self._schedule.ended(place, (digest for digest, _ in result.blobs))
+            yield from self._ended(place, result)
 
-    def _ended(self, job: Job, result: JobResult) -> Iterator[Event]:
-        self._at_target.update(digest for digest, _ in result.blobs)
+    def _ended(self, place: int, result: JobResult) -> Iterator[Event]:
+        job = self._jobs[place]
         again = [r for r in result.results if r.failure and _may_pass(r.failure, job.attempt)]
         if not again or job.attempt >= self._retries.attempts or self._stop.soon.is_set() or self._gone(job):
             yield Finished(result)
@@ -254,37 +254,13 @@ class _Run:
         if final:
             yield Finished(replace(result, results=final))
         delay = max(self._retries.delay(job.attempt, r.failure) for r in again if r.failure)
-        retry = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
-        heapq.heappush(self._later, (time.monotonic() + delay, next(self._order), retry))
+        self._jobs[place] = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
+        heapq.heappush(self._later, (time.monotonic() + delay, place))
         yield Retrying(replace(result, results=tuple(again)), time.time() + delay)
 
 
 def _may_pass(failure: Failure, attempt: int) -> bool:
     return failure.retry or (failure.kind in _ONCE_MORE and attempt == 1)
-
-
-def next_job(waiting: Iterable[Job], running: Iterable[Job], at_target: Set[str], sources: int = 1) -> Job | None:
-    """The first job that misses no blob which a running one brings; of several sources, the least busy one's. Pure.
-
-    A blob that is being uploaded cannot be mounted yet: two jobs at once would send it twice. A source that is slow
-    or silent must not take all workers.
-
-    Args:
-        waiting: in the order in which they are wanted.
-        running: under way.
-        at_target: digests of blobs that some repository of the target registry has.
-        sources: how many source registries the waiting jobs have; no more are looked for.
-    """
-    running = list(running)
-    in_flight = {digest for job in running for digest in job.blobs if digest not in at_target}
-    busy = Counter(job.source.registry for job in running)
-    free: dict[str, Job] = {}
-    for job in waiting:
-        if job.source.registry not in free and in_flight.isdisjoint(job.blobs):
-            free[job.source.registry] = job
-            if len(free) == sources:
-                break
-    return min(free.values(), key=lambda job: busy[job.source.registry], default=None)
 
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:
