@@ -47,12 +47,12 @@ class Batch:
         self.token.write_text(OLD)
         self.images = ", ".join(f"a/app{number}" for number in range(images))
 
-    def manifest(self, login: str = "tokenFile: token", source: str = "") -> Path:
+    def manifest(self, login: str = "tokenFile: token", source: str = "", more: str = "") -> Path:
         path = self.ends.folder / "m.yaml"
         path.write_text(
             f"version: 1\nsource: {{registry: '{source or self.ends.source.host}', plainHttp: true, login: {RAHTI1}}}\n"
             f"target: {{registry: '{self.openshift.host}', plainHttp: true, login: {{{login}}}}}\n"
-            f"images: [{self.images}]\n"
+            f"images: [{self.images}]\n{more}"
         )
         return path
 
@@ -158,7 +158,7 @@ def test_a_login_that_ends_while_skopeo_runs_costs_that_run_alone(
     batch = Batch(ends, source, openshift, images=1)
     source.push("a/app0", make_image([make_layer(f"big-{n}", 400_000) for n in range(4)]), "1")
     with slow_link(ends.source.host, rate=400_000) as link:
-        process = ends.start("copy", batch.manifest(source=link.host))
+        process = ends.start("copy", batch.manifest(source=link.host, more="transfer: {linkMaxMissing: 0}\n"))
         for _ in range(300):
             if any(seen.phase == "upload" for seen in openshift.seen):
                 break

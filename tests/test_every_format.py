@@ -719,7 +719,9 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
         for name, (image, _) in HARD.items():
             source.push(f"a/{name}", image, "1")
         entries = [{"from": f"a/{name}:1", "to": f"b/{name}:1", **options} for name, (_, options) in HARD.items()]
-        events = first_tries(ends, manifest_of(ends, entries), len(entries))
+        manifest = manifest_of(ends, entries)
+        manifest.write_text(f"{manifest.read_text()}\ntransfer: {{linkMaxMissing: 0}}\n")
+        events = first_tries(ends, manifest, len(entries))
         stored = {name: target.manifest(f"b/{name}", "1") for name in HARD}
         pulled = {name: not_pulled(ends.target, [f"b/{name}"], folder / name) for name in ("good", "zstd")}
     return Tried(events, stored, pulled)
@@ -764,6 +766,17 @@ def test_what_skopeo_cannot_read_fails_at_once_with_its_words(tried: Tried, name
     assert outcome(tried, name) == ("failed", "unsupported")
     assert words in tried.events[name]["error"]
     assert tried.stored[name] is None
+
+
+def test_what_skopeo_cannot_read_arrives_without_it(tmp_path: Path) -> None:
+    names = ["docker-zstd", "docker-mixed", "sha512"]
+    with two_ends(tmp_path, urls=False) as ends, LabClient(ends.source) as source, LabClient(ends.target) as target:
+        for name in names:
+            source.push(f"a/{name}", HARD[name][0], "1")
+        entries = [{"from": f"a/{name}:1", "to": f"b/{name}:1", **HARD[name][1]} for name in names]
+        ran = ends.run("run", manifest_of(ends, entries))
+        assert ran.code == 0, ran.text
+        assert set(target.images()) == {f"b/{name}:1" for name in names}
 
 
 def test_a_target_that_refuses_foreign_layers_is_said_to(tried: Tried) -> None:

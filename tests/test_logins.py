@@ -194,7 +194,7 @@ def test_a_login_that_ends_in_the_middle_stops_the_run_with_everything_kept(
         far = plain(bearer, ANN).replace(bearer.host, link.host)
         manifest = write(ends, plain(ends.source, RAHTI1), far, "[a]")
         process = ends.start("copy", manifest, "--jobs", "2", ANN="s3cret-Token")
-        while '"PATCH ' not in bearer.log:
+        while "/blobs/uploads/" not in bearer.log:
             time.sleep(0.05)
         time.sleep(1.5)
         tokens.users["ann"] = "another"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from conftest import Ends
 from registrylab.client import LabClient
 from registrylab.gateway import Answer, Forward, Gateway, Request, gateway
@@ -117,13 +118,16 @@ def test_a_repository_that_vanishes_between_the_list_and_its_tags_is_named(
     assert set(target.images()) == {"a/stays:1"}
 
 
+@pytest.mark.parametrize(("phase", "link_max"), [("upload", 0), ("mount", "1MiB")])
 def test_a_target_tag_that_somebody_else_takes_meanwhile_is_theirs(
-    ends: Ends, source: LabClient, target: LabClient
+    ends: Ends, source: LabClient, target: LabClient, phase: str, link_max: object
 ) -> None:
     source.push("a/app", small("ours"), "1")
     theirs = small("theirs")
-    with at_first(ends.target.host, "upload", lambda: target.push("a/app", theirs, "1")) as near:
-        manifest = ends.through(ends.manifest("images: [a]"), target=near.host)
+    with at_first(ends.target.host, phase, lambda: target.push("a/app", theirs, "1")) as near:
+        manifest = ends.through(
+            ends.manifest(f"images: [a]\ntransfer: {{linkMaxMissing: {link_max}}}"), target=near.host
+        )
         ran = ends.run("copy", manifest)
         assert ran.code == 3
         assert "conflict" in ran.out

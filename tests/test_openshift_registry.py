@@ -509,7 +509,7 @@ def test_no_right_no_project_and_no_such_name_are_said_before_anything_is_sent_a
     assert all(f"  {name}:1: the target tag cannot be looked up: HTTP 401" in ran.out for name in ("c/x", "nosuch/x"))
     assert "  a/b/c:1: a/b/c can be no image stream: <project>/<name> is needed" in ran.out
     assert "1 done, 3 refused" in ran.out
-    assert {request.repository for request in openshift.seen if request.phase == "upload"} == {"a/x"}
+    assert {request.repository for request in openshift.seen if request.phase == "commit"} == {"a/x"}
     assert set(target.images()) == {"a/x:1"}
 
 
@@ -539,10 +539,10 @@ def test_each_lack_of_a_right_fails_its_own_images_only(
     failed = {name: event for name, event in ended.items() if name not in done}
     assert {event["class"] for event in failed.values()} == {"denied"}
     words = {
-        "viewer/x:1": "initiating layer upload",
+        "viewer/x:1": "authentication required",
         "viewer/there:1": "HTTP 401 Unauthorized: UNAUTHORIZED authentication required",
         "pusher/new:1": "HTTP 403 Forbidden: DENIED requested access to the resource is denied",
-        "one/other:1": "initiating layer upload",
+        "one/other:1": "authentication required",
     }
     assert [name for name, said in words.items() if said not in failed[name]["error"]] == []
     assert sum(event["event"] == "retrying" for event in ran.events) == len(failed), "a no is asked once more"

@@ -148,7 +148,7 @@ def test_a_plan_ends_too_where_a_registry_went_away(ends: Ends, source: LabClien
 
 def test_ctrl_c_ends_a_wait(ends: Ends, source: LabClient) -> None:
     fill(source, 5)
-    rule = Rule("429, Retry-After", "blob")
+    rule = Rule("429, Retry-After", "mount")
     with faulty(ends.target.host, rule) as (near, faults):
         process = ends.start("copy", ends.through(ends.manifest("images: [a]"), target=near.host))
         while faults.struck.total() < 4:
@@ -197,7 +197,7 @@ def test_what_fails_at_some_repositories_of_the_target_is_no_outage_of_anybody(
         return Answer(503, (), b"") if bad else forward(request)
 
     with gateway(ends.target.host, handle) as near:
-        body = "images: [a]\ntransfer: {patience: 1s}"
+        body = "images: [a]\ntransfer: {patience: 1s, linkMaxMissing: 0}"
         ran = ends.run("copy", ends.through(ends.manifest(body), target=near.host))
     assert ran.code == 3, ran.text
     assert "2 done, 3 failed" in ran.out

@@ -97,11 +97,11 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
 
 
 def start_on_a_slow_link(ends: Ends, source: LabClient, host: str) -> tuple["subprocess.Popen[str]", Path]:
-    """A copy that is in the middle of its first images."""
+    """A copy that is in the middle of its first images, which skopeo carries."""
     for number in range(6):
         source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 2_000_000)]), "1")
     ends.target.host = host
-    manifest = ends.manifest("images: [a]")
+    manifest = ends.manifest("images: [a]\ntransfer: {linkMaxMissing: 0}")
     process = ends.start("copy", manifest, "--jobs", "2")
     until(lambda: len(skopeos(host)) == 2)
     return process, manifest
@@ -138,6 +138,29 @@ def test_two_signals_stop_at_once_and_leave_nothing_running(
         assert process.returncode == 130
         assert "Traceback" not in err
         until(lambda: not skopeos(link.host), 5)
+        link.rate = 0
+        assert ends.run("copy", manifest).code == 0
+    assert len(target.images()) == 6
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_signals_end_a_copy_without_skopeo_too(ends: Ends, source: LabClient, target: LabClient, signals: int) -> None:
+    for number in range(6):
+        source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 1_000_000)]), "1")
+    with slow_link(ends.target.host, rate=500_000) as link:
+        ends.target.host = link.host
+        manifest = ends.manifest("images: [a]")
+        process = ends.start("copy", manifest, "--jobs", "2")
+        until(lambda: ends.target.log.count("/blobs/uploads/") >= 2)
+        began = time.monotonic()
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, err
+        assert time.monotonic() - began < (15 if signals == 1 else 5)
+        assert "Traceback" not in err
+        assert signals == 2 or "2 done" in out
         link.rate = 0
         assert ends.run("copy", manifest).code == 0
     assert len(target.images()) == 6
@@ -216,7 +239,7 @@ def test_bytes_that_stand_still_are_noticed_and_the_copy_is_tried_again(
         for number in range(2):
             source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 2_000_000)]), "1")
         ends.target.host = link.host
-        manifest = ends.manifest("images: [a]\ntransfer: {copyTimeout: 3s}")
+        manifest = ends.manifest("images: [a]\ntransfer: {copyTimeout: 3s, linkMaxMissing: 0}")
         process = ends.start("copy", manifest)
         until(lambda: len(skopeos(link.host)) == 2)
         link.open.clear()

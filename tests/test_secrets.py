@@ -17,6 +17,7 @@ from registrylab.proxy import SlowLink, slow_link
 from registrylab.registry import PASSWORD, USER
 
 CANARIES = (PASSWORD.encode(), base64.b64encode(f"{USER}:{PASSWORD}".encode()))
+BODY = "images: [a]\ntransfer: {linkMaxMissing: 0}"  # skopeo carries everything
 
 
 def holding(folder: Path) -> list[Path]:
@@ -50,7 +51,7 @@ def wait_for_skopeo(host: str) -> int:
 
 
 def test_no_process_shows_the_password(ends: Ends, link: SlowLink) -> None:
-    process = ends.start("copy", ends.manifest("images: [a]"), "-vv", XDG_RUNTIME_DIR=str(runtime(ends)))
+    process = ends.start("copy", ends.manifest(BODY), "-vv", XDG_RUNTIME_DIR=str(runtime(ends)))
     pid = wait_for_skopeo(link.host)
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     ours = family(process.pid)
@@ -64,7 +65,7 @@ def test_no_process_shows_the_password(ends: Ends, link: SlowLink) -> None:
 
 
 def test_authfiles_are_private_while_they_are_there_and_gone_afterwards(ends: Ends, link: SlowLink) -> None:
-    process = ends.start("copy", ends.manifest("images: [a]"), XDG_RUNTIME_DIR=str(runtime(ends)))
+    process = ends.start("copy", ends.manifest(BODY), XDG_RUNTIME_DIR=str(runtime(ends)))
     wait_for_skopeo(link.host)
     files = holding(runtime(ends))
     assert files
@@ -76,7 +77,7 @@ def test_authfiles_are_private_while_they_are_there_and_gone_afterwards(ends: En
 
 
 def test_what_kill_9_leaves_is_swept_by_the_next_run(ends: Ends, link: SlowLink) -> None:
-    manifest = ends.manifest("images: [a]")
+    manifest = ends.manifest(BODY)
     process = ends.start("copy", manifest, XDG_RUNTIME_DIR=str(runtime(ends)))
     wait_for_skopeo(link.host)
     os.killpg(process.pid, signal.SIGKILL)

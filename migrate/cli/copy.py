@@ -263,6 +263,7 @@ def _bench(run: Run, known: dict[str, set[str]]) -> Bench:
         watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=run.session.stop.now),
         gate=PutGate(transfer.manifest_puts_per_repository),
         book=BlobBook(known),
+        link_max=transfer.link_max_missing,
     )
 
 

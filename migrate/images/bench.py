@@ -12,14 +12,21 @@ from migrate.images.lookups import Lookups
 from migrate.images.registry import Registry
 from migrate.reference import Reference, Repository
 
+_LOOK_SECONDS = 0.5
+
 
 class BlobBook:
-    """Which blobs this process knows to be in which target repository. Safe to use from many threads."""
+    """Which blobs this process knows to be in which target repository, and which are on their way.
+
+    Safe to use from many threads.
+    """
 
     def __init__(self, known: dict[str, set[str]] | None = None) -> None:
         self._hinted = known or {}
         self._sure: dict[str, set[str]] = defaultdict(set)
         self._lock = threading.Lock()
+        self._flying: set[str] = set()
+        self._landed = threading.Condition()
 
     def sure(self, repository: str, digest: str) -> bool:
         """Whether this process has seen the blob there."""
@@ -30,6 +37,34 @@ class BlobBook:
         """The blob was seen there."""
         with self._lock:
             self._sure[digest].add(repository)
+
+    def claim(self, digests: Iterable[str]) -> bool:
+        """Be the one who brings these blobs; False where somebody else brings one of them now.
+
+        Whoever holds a claim must not wait for others.
+        """
+        wanted = set(digests)
+        with self._landed:
+            if not self._flying.isdisjoint(wanted):
+                return False
+            self._flying |= wanted
+            return True
+
+    def wait(self, digests: Iterable[str], stopped: threading.Event) -> bool:
+        """Wait until nobody brings any of these blobs; False where that makes no sense any more."""
+        wanted = set(digests)
+        with self._landed:
+            while not self._flying.isdisjoint(wanted):
+                if stopped.is_set():
+                    return False
+                self._landed.wait(_LOOK_SECONDS)
+        return True
+
+    def release(self, digests: Iterable[str]) -> None:
+        """These are not on their way any more: they have landed, or not."""
+        with self._landed:
+            self._flying.difference_update(digests)
+            self._landed.notify_all()
 
     def forget(self, repository: str, digests: Iterable[str]) -> None:
         """The registry says that something is missing after all: look again."""
@@ -77,6 +112,7 @@ class Bench:
         book: blobs known to be at the target.
         on_bytes: told (job number, bytes so far) while skopeo runs.
         why_denied: why the API did not make an image stream, by repository path: what a bare "denied" means.
+        link_max: bytes missing at the target up to which an image is brought without skopeo; 0 for never.
         arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
 
@@ -91,4 +127,5 @@ class Bench:
     book: BlobBook
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
     why_denied: Mapping[str, str] = field(default_factory=dict)
+    link_max: int = 0
     arrived: dict[Reference, str] = field(default_factory=dict)

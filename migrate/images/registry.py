@@ -4,7 +4,7 @@ A list of verbs of the OCI distribution specification 1.1; decides nothing.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
@@ -26,7 +26,7 @@ from migrate.images.responses import RegistryError, failure_of, read_response
 from migrate.images.transport import Connection, Transport
 from migrate.reference import valid_digest
 
-__all__ = ["Connection", "Found", "Registry", "RegistryError"]
+__all__ = ["Connection", "Found", "Registry", "RegistryError", "Upload"]
 
 _ACCEPT = ", ".join(ACCEPTED)
 _PAGE = 1000
@@ -45,6 +45,14 @@ class Found:
 
     digest: str
     media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload that a registry has opened: in which repository, and its path there."""
+
+    repository: str
+    path: str
 
 
 class Registry:
@@ -231,19 +239,66 @@ class Registry:
         if check.hexdigest() != digest.partition(":")[2]:
             raise RegistryError(what, Failure(FailureClass.CORRUPT, f"its {size} bytes have another digest"))
 
-    def mount(self, repository: str, digest: str, origin: str) -> bool:
-        """Make a blob of another repository of this registry appear in this one; False where the registry will not.
+    def mount(self, repository: str, digest: str, origin: str) -> "Upload | None":
+        """Make a blob of a repository of this registry (also the same one) appear in this one; None where it does now.
 
-        OpenShift answers 202 where the login may not pull from `origin`; that opens an upload, which is taken back.
+        Where the registry will not (it is not there; OpenShift: the login may not pull from `origin`), it opens an
+        upload instead (OCI distribution-spec 1.1, "Mounting a blob from another repository"): send the blob there, or
+        cancel it.
+
+        Raises:
+            RegistryError: neither of the two.
         """
         what = self._name(repository, digest)
-        path = f"/v2/{repository}/blobs/uploads/?mount={digest}&from={origin}"
-        scopes = (*_push(repository), *_pull(origin))
+        scopes = (*_push(repository), *(_pull(origin) if origin != repository else ()))
+        return self._opened(f"/v2/{repository}/blobs/uploads/?mount={digest}&from={origin}", what, repository, scopes)
+
+    def open_upload(self, repository: str) -> "Upload":
+        """Open an upload.
+
+        Raises:
+            RegistryError: the registry does not.
+        """
+        what = f"{self.host}/{repository}"
+        opened = self._opened(f"/v2/{repository}/blobs/uploads/", what, repository, _push(repository))
+        if opened is None:
+            raise RegistryError(what, Failure(FailureClass.INVALID, "an upload ended before it began"))
+        return opened
+
+    def _opened(self, path: str, what: str, repository: str, scopes: Scopes) -> "Upload | None":
         answer = self._transport.send("POST", path, what, scopes, content=b"")
         if answer.status_code == 201:
-            return True
-        self._take_back(answer, path, what, repository)
-        return False
+            return None
+        if answer.status_code != 202:
+            self._transport.fail(what, answer)
+        location = _upload(answer, self._transport.base, path)
+        if not location:
+            raise RegistryError(what, Failure(FailureClass.INVALID, "an upload was opened, and not said where"))
+        return Upload(repository, location.removeprefix(self._transport.base))
+
+    def send_blob(self, upload: "Upload", digest: str, size: int, content: Callable[[], Iterable[bytes]]) -> None:
+        """Send a blob in one piece to an upload, which ends with it; the registry compares the digest.
+
+        Args:
+            upload: where to.
+            digest: of the whole.
+            size: bytes of the whole.
+            content: gives it from the beginning; asked again where a login had to be renewed.
+
+        Raises:
+            RegistryError: it was not taken, or what `content` raises.
+        """
+        what = self._name(upload.repository, digest)
+        path = f"{upload.path}{'&' if '?' in upload.path else '?'}digest={digest}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        answer = self._transport.send("PUT", path, what, _push(upload.repository), headers, content)
+        if answer.status_code != 201:
+            self._transport.fail(what, answer)
+
+    def cancel(self, upload: "Upload") -> None:
+        """Take an upload back; one that stays open is the registry's to clean up."""
+        with suppress(RegistryError):
+            self._transport.send("DELETE", upload.path, f"{self.host}/{upload.repository}", _push(upload.repository))
 
     def check_push(self, repository: str) -> None:
         """Ask whether the login may push to a repository: an upload is opened and taken back, and nothing is kept.
@@ -261,13 +316,9 @@ class Registry:
             return answer
 
         answer = self._transport.repeated(question)
-        with suppress(RegistryError):  # it may push; an open upload is the registry's to clean up
-            self._take_back(answer, path, what, repository)
-
-    def _take_back(self, answer: httpx.Response, path: str, what: str, repository: str) -> None:
         location = _upload(answer, self._transport.base, path)
         if location:
-            self._transport.send("DELETE", location.removeprefix(self._transport.base), what, _push(repository))
+            self.cancel(Upload(repository, location.removeprefix(self._transport.base)))
 
     def _name(self, repository: str, identifier: str) -> str:
         return f"{self.host}/{repository}{'@' if ':' in identifier else ':'}{identifier}"

@@ -7,7 +7,7 @@ to do after a failed write is the caller's business.
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -45,6 +45,8 @@ _PING_SECONDS = 15.0
 _REPOSITORY_PATH = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags)/")
 
 T = TypeVar("T")
+Content = bytes | Callable[[], Iterable[bytes]] | None
+"""What is sent; what is read while it is sent is asked for anew each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class Transport:
         what: str,
         scopes: Scopes,
         headers: dict[str, str] | None = None,
-        content: bytes | None = None,
+        content: Content = None,
         limit: int = _MAX_ANSWER_BYTES,
         *,
         follow: bool = False,
@@ -179,7 +181,7 @@ class Transport:
         what: str,
         scopes: Scopes,
         headers: dict[str, str] | None = None,
-        content: bytes | None = None,
+        content: Content = None,
         *,
         follow: bool = False,
     ) -> Iterator[httpx.Response]:
@@ -245,7 +247,7 @@ class Transport:
         what: str,
         scopes: Scopes,
         headers: dict[str, str] | None,
-        content: bytes | None,
+        content: Content,
         *,
         follow: bool,
     ) -> httpx.Response:
@@ -268,7 +270,7 @@ class Transport:
         path: str,
         authorization: str,
         headers: dict[str, str],
-        content: bytes | None,
+        content: Content,
         *,
         follow: bool,
     ) -> httpx.Response:
@@ -277,7 +279,7 @@ class Transport:
             method,
             f"{self.base}{path}",
             headers={**headers, **own},
-            content=content,
+            content=content() if callable(content) else content,
             timeout=self._ping_seconds if path == _PING else self._http.timeout,
         )
         return self._http.send(request, stream=True, follow_redirects=follow)

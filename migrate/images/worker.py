@@ -13,6 +13,7 @@ from dataclasses import replace
 from migrate.errors import LoginError
 from migrate.images import skopeo
 from migrate.images.bench import Bench
+from migrate.images.blobs import CopyFailedError, is_light, is_there, link, mounted, wait_for
 from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
@@ -29,14 +30,7 @@ log = logging.getLogger(__name__)
 _SOURCE_BROKE = "happened during read"
 """With these words containers/image, of skopeo, wraps every error of the stream that it reads from the source."""
 _READING = "reading from the source"
-
-
-class CopyFailedError(Exception):
-    """A step of a job failed; the rest of the job is pointless."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
+_LINK_ATTEMPTS = 2
 
 
 def perform(bench: Bench, job: Job) -> JobResult:
@@ -48,13 +42,16 @@ def perform(bench: Bench, job: Job) -> JobResult:
         failure = _with_foreign_layers(job, _with_reason(bench, job, _failure(error)))
         if failure.kind is FailureClass.BLOB_UNKNOWN:
             bench.book.forget(job.target.path, job.blobs)
-        return JobResult(
-            job, tuple(_result(job, copy, _with_move(bench, copy, failure), started) for copy in job.copies)
-        )
+        failed = (_result(job, copy, _with_move(bench, copy, failure), started) for copy in job.copies)
+        return JobResult(job, tuple(failed), _landed(bench, job))
     results = [_finished(bench, job, copy, top, started) for copy in job.copies]
     results[0] = replace(results[0], bytes=sent)
-    blobs = tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
-    return JobResult(job, tuple(results), blobs)
+    return JobResult(job, tuple(results), _landed(bench, job))
+
+
+def _landed(bench: Bench, job: Job) -> tuple[tuple[str, int], ...]:
+    """The blobs that are in the target repository now, also of a job that failed later."""
+    return tuple((b.digest, b.size) for b in job.delivery.blobs if bench.book.sure(job.target.path, b.digest))
 
 
 def _brought(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
@@ -140,19 +137,45 @@ def _bring(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
 def _carry(bench: Bench, job: Job, part: Part) -> int:
     """Bring one image's blobs to the target repository; the bytes that had to be sent."""
     suspect = _is_suspect(bench, job, part.source.blobs)
-    missing = [blob for blob in part.source.blobs if not _is_there(bench, job.target, blob, whole=suspect)]
+    if not suspect and _is_light(bench, job, part.source.blobs):
+        return link(bench, job, part.source.blobs)
+    missing = [blob for blob in part.source.blobs if not is_there(bench, job.target, blob, whole=suspect)]
     absent = len(missing)
     if not suspect:  # a registry keeps one copy of a blob: another repository would lend the damaged one
-        missing = [blob for blob in missing if not _mount(bench, job.target, blob)]
+        missing = [blob for blob in missing if not mounted(bench, job.target, blob)]
     log.info("%s: %d blobs mounted, %d to send", job.name, absent - len(missing), len(missing))
     if not missing:
         return 0
+    if not suspect and _is_light(bench, job, missing):
+        return link(bench, job, missing)
+    with _claimed(bench, job.target, missing) as ours:
+        if ours:
+            _run_skopeo(bench, job, _carry_arguments(bench, job, part))
+            _confirm(bench, job.target, ours, whole=suspect)
+    return _bytes(ours)
+
+
+def _is_light(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
+    """Whether it goes without skopeo; what failed twice that way is left to skopeo."""
+    return job.attempt <= _LINK_ATTEMPTS and is_light(bench, blobs)
+
+
+@contextmanager
+def _claimed(bench: Bench, repository: Repository, missing: list[Descriptor]) -> Iterator[list[Descriptor]]:
+    """Wait until nobody else brings any of these blobs, mount those, and be the one who brings the others."""
+    while not bench.book.claim(blob.digest for blob in missing):
+        wait_for(bench, missing)
+        missing = [blob for blob in missing if not mounted(bench, repository, blob)]
+    try:
+        yield missing
+    finally:
+        bench.book.release(blob.digest for blob in missing)
+
+
+def _carry_arguments(bench: Bench, job: Job, part: Part) -> tuple[str, ...]:
     source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
     sides = bench.access(job.source), bench.access(job.target)
-    argv = skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout)
-    _run_skopeo(bench, job, argv)
-    _confirm(bench, job.target, missing, whole=suspect)
-    return _bytes(missing)
+    return skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout)
 
 
 def _is_suspect(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
@@ -170,7 +193,7 @@ def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor], 
         CopyFailedError: one is not there, or is damaged.
     """
     for blob in blobs:
-        if not _is_there(bench, repository, blob, whole=whole):
+        if not is_there(bench, repository, blob, whole=whole):
             kind = FailureClass.DAMAGED if whole else FailureClass.NOT_CONFIRMED
             words = f"skopeo ended well, and blob {blob.digest} is not{' whole' if whole else ''} in {repository}"
             raise CopyFailedError(Failure(kind, words))
@@ -178,41 +201,6 @@ def _confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor], 
 
 def _bytes(blobs: Sequence[Descriptor]) -> int:
     return sum(max(blob.size, 0) for blob in blobs)
-
-
-def _is_there(bench: Bench, repository: Repository, blob: Descriptor, *, whole: bool = False) -> bool:
-    """Whether the target repository has a blob, of the right size; `whole` reads it."""
-    if bench.book.sure(repository.path, blob.digest):
-        return True
-    size = bench.target.blob_size(repository.path, blob.digest)
-    if whole and size is not None and not _is_whole(bench, repository, blob):
-        return False
-    if size is None or (size >= 0 and blob.size >= 0 and size != blob.size):
-        return False
-    bench.book.add(repository.path, blob.digest)
-    return True
-
-
-def _is_whole(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
-    try:
-        bench.target.check_blob(repository.path, blob.digest)
-    except RegistryError as error:
-        if error.failure.kind in (FailureClass.CORRUPT, FailureClass.BLOB_UNKNOWN):
-            return False
-        raise
-    return True
-
-
-def _mount(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
-    """Whether a blob could be taken from another repository of the target."""
-    for origin in bench.book.origins(blob.digest, but=repository.path):
-        try:
-            mounted = bench.target.mount(repository.path, blob.digest, origin)
-        except RegistryError:
-            return False  # carrying it works without
-        if mounted and _is_there(bench, repository, blob):
-            return True
-    return False
 
 
 def _run_skopeo(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
@@ -352,9 +340,7 @@ def _put_once(bench: Bench, target: Reference, top: ImageManifest) -> None:
 def _carry_again(bench: Bench, job: Job) -> None:
     """The registry lost, or never had, a blob that it said it has: skopeo looks again itself."""
     for part in job.delivery.parts:
-        source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
-        sides = bench.access(job.source), bench.access(job.target)
-        _run_skopeo(bench, job, skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout))
+        _run_skopeo(bench, job, _carry_arguments(bench, job, part))
 
 
 def _read_back(bench: Bench, target: Reference, top: ImageManifest) -> None:
