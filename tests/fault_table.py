@@ -37,6 +37,8 @@ PHASES = {
     "target tag": ("target", "manifest"),
 }
 """What the table calls a phase: at which end, and as Request.phase has it."""
+LINK_PHASES = {"mount": ("target", "mount")}
+"""What there is besides where skopeo is not used."""
 ONCE, ALWAYS = 1, -1
 IMAGE = make_image([make_layer("layer", 60_000)])
 ANN = Credential("ann", "s3cret-Ann")
@@ -90,10 +92,11 @@ def _push(made: Lab) -> None:
     subprocess.run(argv, check=True)
 
 
-def ending(made: Lab, fault: str, phase: str, times: int) -> Ending:
-    """Copy one image while a fault strikes."""
-    end, at = PHASES[phase]
-    name = "".join(c for c in f"{fault}-{phase}-{'once' if times == ONCE else 'always'}".lower() if c.isalnum())
+def ending(made: Lab, fault: str, phase: str, times: int, link_max: int = 0) -> Ending:
+    """Copy one image while a fault strikes; with `link_max` without skopeo."""
+    end, at = {**PHASES, **LINK_PHASES}[phase]
+    told = f"{fault}-{phase}-{'once' if times == ONCE else 'always'}-{link_max}"
+    name = "".join(c for c in told.lower() if c.isalnum())
     rules = {end: [Rule(fault, at, times)]}
     inner = partial(behind_one_host, made.tokens)
     with (
@@ -107,6 +110,7 @@ def ending(made: Lab, fault: str, phase: str, times: int) -> Ending:
             timeout=1.2,
             stalled=_patience(fault),
             retries=_retries(fault),
+            link_max=link_max,
         ) as p,
     ):
         plan = p.plan([request(f"{source.host}/src/app:1", f"{name}/app:1")])

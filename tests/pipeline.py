@@ -44,6 +44,7 @@ class Pipeline:
     stalled: float = 2.0
     retries: Retries = QUICK
     workers: int = 2
+    link_max: int = 0
     said: list[str] = field(default_factory=list)
     _registries: dict[str, Registry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,6 +84,7 @@ class Pipeline:
             watch=skopeo.Watch(timeout=30, stalled=self.stalled),
             gate=PutGate(2),
             book=BlobBook(),
+            link_max=self.link_max,
         )
 
     def _access(self, repository: Repository) -> skopeo.Access:

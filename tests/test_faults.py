@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from fault_table import PHASES, Lab, documented, lab, row
+from fault_table import ALWAYS, ONCE, PHASES, Lab, check, documented, ending, lab, row
 from pipeline import PROGRAM
 from registrylab.faults import FAULTS
 
@@ -26,3 +26,26 @@ def test_what_comes_of_a_fault_in_each_phase_is_as_documented(made: Lab, fault: 
     found = row(made, fault)
     if PROGRAM.version.startswith(TABLE_VERSION):
         assert dict(zip(PHASES, found, strict=True)) == dict(zip(PHASES, documented()[fault], strict=True))
+
+
+WITHOUT_SKOPEO = (
+    "401",
+    "404",
+    "502",
+    "reset within the body",
+    "truncated",
+    "flipped byte",
+    "login page",
+    "answer lost",
+)
+
+
+@pytest.mark.parametrize("phase", ["source blob", "mount", "commit"])
+@pytest.mark.parametrize("fault", WITHOUT_SKOPEO)
+def test_what_is_streamed_without_skopeo_outlives_a_fault_and_is_never_wrong(made: Lab, fault: str, phase: str) -> None:
+    once, always = (ending(made, fault, phase, times, link_max=2**24) for times in (ONCE, ALWAYS))
+    check(once)
+    check(always)
+    assert once.failure is None
+    assert once.struck == 1
+    assert always.struck > 0
