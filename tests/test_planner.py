@@ -262,8 +262,8 @@ def test_bytes_to_move_are_those_that_the_target_lacks(world: World) -> None:
     new = plan.copies[1].delivery
     assert new
     known = {blob.digest for copy in plan.copies[:1] if copy.delivery for blob in copy.delivery.blobs}
-    assert plan.unique_bytes == sum(blob.size for blob in new.blobs if blob.digest not in known)
-    assert plan.total_bytes == new.size
+    assert plan.graph.crossing_bytes == sum(blob.size for blob in new.blobs if blob.digest not in known)
+    assert plan.graph.total_bytes == new.size
 
 
 def test_names_that_can_be_no_tags_are_said_and_not_dropped(world: World) -> None:

@@ -263,7 +263,7 @@ def _skopeo_reads(session: Session, plan: Plan) -> Iterator[Check]:
 
 def _measured_rate(session: Session, plan: Plan) -> float:
     """Bytes a second that the source gives just now, by a little of a large layer; 0 where that is not worth it."""
-    if plan.unique_bytes < _WORTH_A_SAMPLE:
+    if plan.graph.crossing_bytes < _WORTH_A_SAMPLE:
         return 0.0
     held = [(blob.size, blob.digest, copy) for copy in plan.moving if copy.delivery for blob in copy.delivery.blobs]
     size, digest, copy = max(held, key=lambda item: item[0], default=(0, "", None))

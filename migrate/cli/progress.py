@@ -153,7 +153,7 @@ class _Silent:
 @contextmanager
 def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
     """Show a run's progress on stderr, as suits what stderr is."""
-    tally = Tally(tags, plan.unique_bytes)
+    tally = Tally(tags, plan.graph.crossing_bytes)
     if quiet or not tags:
         yield _Silent()
     elif not sys.stderr.isatty():

@@ -224,9 +224,7 @@ class Session:
         )
         if memory is None:
             return fixed
-        return replace(
-            fixed, delivered=memory.delivered(), damaged=memory.damaged(), at_target=frozenset(memory.blobs())
-        )
+        return replace(fixed, delivered=memory.delivered(), damaged=memory.damaged(), held=memory.blobs())
 
     def size_limits(self) -> dict[str, int]:
         """Bytes that an image may have, by target project: what its API tells, else what is known of the target."""

@@ -1,12 +1,15 @@
 """The values that a plan is made of."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 from migrate.images.delivery import Delivery
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
+from migrate.images.graph import BlobGraph, graph_of
 from migrate.manifest import ImageOptions
 from migrate.reference import Reference
 
@@ -76,29 +79,28 @@ Delivered = Mapping[str, str]
 class Plan:
     """Every wanted tag with what happens to it, in the manifest's order, and the image manifests that were read.
 
-    `at_target` are digests of blobs that the target registry was seen to have; `notes` what else is to be known.
+    `held` says of blobs (by digest) which target repositories were seen to have them; `notes` what else is to be known.
     """
 
     copies: tuple[Copy, ...]
     image_manifests: Mapping[str, ImageManifest] = field(default_factory=dict)
-    at_target: frozenset[str] = frozenset()
+    held: Mapping[str, Collection[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def count(self, action: Action) -> int:
         """How many tags have this action."""
         return sum(copy.action is action for copy in self.copies)
 
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of everything that is copied or linked, each tag counted by itself."""
-        return sum(copy.size for copy in self.moving)
-
-    @property
-    def unique_bytes(self) -> int:
-        """Bytes of the distinct blobs that the target lacks: what must cross, as far as sizes are known."""
-        there = self.at_target.union(*(_blobs(copy) for copy in self.copies if copy.action is Action.SKIP))
-        missing = {digest: size for copy in self.moving for digest, size in _blobs(copy).items() if digest not in there}
-        return sum(missing.values())
+    @cached_property
+    def graph(self) -> BlobGraph:
+        """The blobs of everything that is copied or linked, and which of them the target was seen to have."""
+        held: dict[str, set[str]] = defaultdict(set)
+        for copy in self.copies:
+            if copy.action is Action.SKIP and copy.failure is None and copy.delivery:
+                for blob in copy.delivery.blobs:
+                    held[blob.digest].add(copy.target.repository.path)
+        needs = ((copy.target, copy.delivery.blobs) for copy in self.moving if copy.delivery)
+        return graph_of(needs, self.held, held)
 
     @property
     def unknown_sizes(self) -> int:
@@ -124,10 +126,3 @@ class Plan:
     def moving(self) -> list[Copy]:
         """What is copied or linked."""
         return [copy for copy in self.copies if copy.moves]
-
-
-def _blobs(copy: Copy) -> dict[str, int]:
-    """Bytes of an image's blobs by digest; 0 where they are not known. None of one that is not at the target."""
-    if copy.delivery is None or (copy.action is Action.SKIP and copy.failure is not None):
-        return {}
-    return {blob.digest: max(blob.size, 0) for blob in copy.delivery.blobs}

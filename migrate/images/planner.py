@@ -4,7 +4,7 @@ Asks through Lookups only; every decision is a pure function of the answers. The
 of earlier runs only saves questions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,7 +31,7 @@ class Scope:
         target: host of the target registry.
         delivered: what earlier runs put under target tags, by `str(target)`.
         damaged: what `verify` last found wrong with target tags, by `str(target)`.
-        at_target: digests of blobs that the target registry was seen to have.
+        held: digest of a blob -> target repositories (paths) that were seen to have it.
         project: only copies from or to this project (clashes with the others are seen all the same); empty for all.
         max_image_size: bytes that the target takes at most; 0 for no limit.
         size_limits: the same for single target projects.
@@ -42,7 +42,7 @@ class Scope:
     target: str
     delivered: Mapping[str, Delivered] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
-    at_target: frozenset[str] = frozenset()
+    held: Mapping[str, Collection[str]] = field(default_factory=dict)
     project: str = ""
     max_image_size: int = 0
     size_limits: Mapping[str, int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         for copy in looked
     ]
     mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
-    return Plan(tuple(mark_links(mended)), look.read, scope.at_target, tuple(notes))
+    return Plan(tuple(mark_links(mended)), look.read, scope.held, tuple(notes))
 
 
 # --- from entries to source images ------------------------------------------------------------------------------

@@ -34,6 +34,6 @@ class Estimate:
 def estimate(plan: Plan, rate: float = 0.0) -> Estimate:
     """How long a plan will take at so many bytes a second; 0 where that was not measured."""
     images = len({copy.source.digest or str(copy.source) for copy in plan.moving})
-    size = plan.unique_bytes + plan.unknown_sizes * _UNKNOWN_IMAGE_BYTES
+    size = plan.graph.crossing_bytes + plan.unknown_sizes * _UNKNOWN_IMAGE_BYTES
     used = rate or GUESSED_RATE
     return Estimate(images, size, used, size / used + images * _IMAGE_SECONDS, rate > 0)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from migrate.images.graph import Blob
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult
 from migrate.images.verify import Verdict, Verification, Verified
@@ -13,14 +14,21 @@ VERSION = 1
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """What `plan --format json` prints."""
+    graph = plan.graph
     return {
         "version": VERSION,
         "kind": "plan",
         "counts": {str(action): plan.count(action) for action in Action},
-        "bytes": {"unique": plan.unique_bytes, "total": plan.total_bytes},
+        "bytes": {"unique": graph.crossing_bytes, "total": graph.total_bytes, "saved": graph.saved_bytes},
         "notes": list(plan.notes),
         "copies": [copy_document(copy) for copy in plan.copies],
+        "blobs": [_blob_document(digest, blob) for digest, blob in graph.blobs.items()],
     }
+
+
+def _blob_document(digest: str, blob: Blob) -> dict[str, Any]:
+    needed_by = [target.short for target in blob.needed_by]
+    return {"digest": digest, "bytes": blob.size or None, "neededBy": needed_by, "heldIn": sorted(blob.held_in)}
 
 
 def copy_document(copy: Copy) -> dict[str, Any]:

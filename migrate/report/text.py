@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from migrate.images.failures import MEANINGS, FailureClass
+from migrate.images.graph import BlobGraph
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.verify import FINE, Verdict, Verification
 from migrate.quantities import count, format_size
@@ -33,7 +34,22 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
         yield from _shortened([_change(copy) for copy in warned])
     yield from note_lines(plan.notes)
     yield ""
+    yield from blob_lines(plan.graph)
     yield plan_summary(plan)
+
+
+def blob_lines(graph: BlobGraph) -> Iterator[str]:
+    """`60 blobs, 90 MB: 12 are at the target (30 MB), 48 must cross (60 MB), each once`; which is shared most."""
+    if not graph.blobs:
+        return
+    there = len(graph.blobs) - len(graph.crossing)
+    parts = [f"{there:,} at the target ({format_size(graph.bytes - graph.crossing_bytes)})"] if there else []
+    parts += [f"{len(graph.crossing):,} must cross ({format_size(graph.crossing_bytes)}), each once"]
+    yield f"{count(len(graph.blobs), 'blob')}, {format_size(graph.bytes)}: {', '.join(parts)}"
+    digest, most = max(graph.blobs.items(), key=lambda item: item[1].size * (len(item[1].needed_by) - 1))
+    if len(most.needed_by) > 1 and most.size:
+        where = f"{count(len(most.needed_by), 'tag')} in {count(len(most.repositories), 'repository')}"
+        yield f"shared most: {digest[:19]}, {format_size(most.size)}, by {where}"
 
 
 def change_lines(plan: Plan) -> Iterator[str]:
@@ -117,7 +133,7 @@ def plan_summary(plan: Plan) -> str:
         Action.REFUSED: "refused",
     }
     parts = [f"{plan.count(action):,} {words[action]}" for action in Action if plan.count(action)]
-    unique, total = plan.unique_bytes, plan.total_bytes
+    unique, total = plan.graph.crossing_bytes, plan.graph.total_bytes
     at_most = "at most " if unique else ""  # nobody has asked yet which layers the target has in other repositories
     sizes = f"; {at_most}{format_size(unique)} to move" if total else ""
     shared = f" (of {format_size(total)}: {format_size(total - unique)} are shared or there)" if total > unique else ""
