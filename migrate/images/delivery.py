@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from migrate.images.formats import (
     DOCKER_LIST,
@@ -40,7 +41,7 @@ class Part:
     platform: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
     """What one source digest becomes.
 
@@ -64,12 +65,12 @@ class Delivery:
         """Whether a list of images stands at the target, and no plain one."""
         return self.whole_index or (self.top is not None and self.top.kind is Kind.INDEX)
 
-    @property
+    @cached_property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Every blob of every part, each once."""
         return tuple({blob.digest: blob for part in self.parts for blob in part.source.blobs}.values())
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of all blobs, as far as they are known."""
         return sum(max(blob.size, 0) for blob in self.blobs)

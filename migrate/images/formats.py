@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
+from sys import intern
 from typing import Any, Literal
 
 from migrate.printable import printable
@@ -113,7 +114,7 @@ class ImageManifest:
         """The parsed body."""
         return json_object(self.body)
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """What it is."""
         if self.media_type in (OCI_INDEX, DOCKER_LIST):
@@ -124,7 +125,7 @@ class ImageManifest:
         misnamed = self.media_type == DOCKER_MANIFEST and config in _MISNAMED_CONFIGS
         return Kind.IMAGE if misnamed or config in (OCI_CONFIG, DOCKER_CONFIG) else Kind.ARTIFACT
 
-    @property
+    @cached_property
     def config(self) -> Descriptor:
         """The config blob of an image."""
         return _descriptor(self.document["config"])
@@ -134,21 +135,21 @@ class ImageManifest:
         """What an artifact is (OCI image-spec 1.1, "Guidelines for Artifact Usage")."""
         return printable(str(self.document.get("artifactType") or self.config.media_type), 100)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[Descriptor, ...]:
         """Base first. Of schema 1: without the empty throw-away layers, sizes unknown."""
         if self.media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
             return tuple(_schema1_layers(self.document))
         return tuple(_descriptor(layer) for layer in _layer_entries(self.document))
 
-    @property
+    @cached_property
     def children(self) -> tuple[Descriptor, ...]:
         """What an index names; empty for everything else."""
         if self.media_type not in (OCI_INDEX, DOCKER_LIST):
             return ()
         return tuple(_descriptor(child) for child in self.document["manifests"] or ())
 
-    @property
+    @cached_property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Every blob that must be in the repository, each once, config last; nothing foreign, none of an index."""
         if self.kind is Kind.INDEX:
@@ -271,16 +272,23 @@ def _descriptor(data: Mapping[str, Any]) -> Descriptor:
     if not valid_digest(digest) or not isinstance(size, int) or not -1 <= size <= _MAX_BLOB_BYTES:
         raise ValueError(f"not a digest and a size: {digest}, {size}")
     return Descriptor(
-        printable(data["mediaType"]),
-        digest,
+        _media_type_name(data["mediaType"]),
+        intern(digest),
         size,
         platform_name(data.get("platform") or {}),
         tuple(str(url) for url in data.get("urls") or ()),
     )
 
 
+@lru_cache(maxsize=1000)
+def _media_type_name(media_type: str) -> str:
+    return intern(printable(media_type))
+
+
 def platform_name(platform: Mapping[str, Any]) -> str:
     """`linux/arm64/v8` of an OCI platform object; empty where it is missing or says unknown."""
+    if not platform:
+        return ""
     parts = [printable(str(platform.get(key) or "")) for key in ("os", "architecture", "variant")]
     if not parts[0] or not parts[1] or "unknown" in parts[:2]:
         return ""
