@@ -6,6 +6,7 @@ to do after a failed write is the caller's business.
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -81,7 +82,8 @@ class Transport:
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
-        self._http = http_client(
+        self._new_client: Callable[[], httpx.Client] = partial(
+            http_client,
             urlsplit(self.base).hostname or "",
             timeout * _WHOLE_ANSWER,
             connection.ca_file,
@@ -90,11 +92,24 @@ class Transport:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
         )
+        self._http = self._new_client()
+        self._own = threading.local()
+        self._clients = [self._http]
         self.authorization = Authorization(self.base, login, self._http, self.refuses_login)
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        for client in self._clients:
+            client.close()
+
+    @property
+    def _client(self) -> httpx.Client:
+        """This thread's connections: one pool for all threads looks at every idle connection for every request."""
+        if not hasattr(self._own, "client"):
+            self._own.client = self._new_client()
+            self._clients.append(self._own.client)
+        client: httpx.Client = self._own.client
+        return client
 
     def ping(self, repository: str = "") -> None:
         """Ask whether this is a registry and whether it takes the login (that of a repository, where one is named).
@@ -275,14 +290,14 @@ class Transport:
         follow: bool,
     ) -> httpx.Response:
         own = {"Authorization": authorization} if authorization else {}
-        request = self._http.build_request(
+        request = self._client.build_request(
             method,
             f"{self.base}{path}",
             headers={**headers, **own},
             content=content() if callable(content) else content,
             timeout=self._ping_seconds if path == _PING else self._http.timeout,
         )
-        return self._http.send(request, stream=True, follow_redirects=follow)
+        return self._client.send(request, stream=True, follow_redirects=follow)
 
     def fail(self, what: str, answer: httpx.Response, kind: FailureClass | None = None) -> NoReturn:
         """Turn an answer into a RegistryError; a 401 is a refused login only where the login itself is refused."""

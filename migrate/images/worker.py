@@ -148,7 +148,7 @@ def _carry(bench: Bench, job: Job, part: Part) -> int:
         return 0
     if not suspect and _is_light(bench, job, missing):
         return link(bench, job, missing)
-    with _claimed(bench, job.target, missing) as ours:
+    with _claimed(bench, job.target, missing, may_mount=not suspect) as ours:
         if ours:
             _run_skopeo(bench, job, _carry_arguments(bench, job, part))
             _confirm(bench, job.target, ours, whole=suspect)
@@ -161,11 +161,13 @@ def _is_light(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
 
 
 @contextmanager
-def _claimed(bench: Bench, repository: Repository, missing: list[Descriptor]) -> Iterator[list[Descriptor]]:
+def _claimed(
+    bench: Bench, repository: Repository, missing: list[Descriptor], *, may_mount: bool
+) -> Iterator[list[Descriptor]]:
     """Wait until nobody else brings any of these blobs, mount those, and be the one who brings the others."""
     while not bench.book.claim(blob.digest for blob in missing):
         wait_for(bench, missing)
-        missing = [blob for blob in missing if not mounted(bench, repository, blob)]
+        missing = [blob for blob in missing if not (may_mount and mounted(bench, repository, blob))]
     try:
         yield missing
     finally:
