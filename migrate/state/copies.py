@@ -166,7 +166,7 @@ class CopyRows(Rows):
                     "status": RUNNING, "started_at": now(), "attempts": job.attempt, "retry_at": None,
                     "begun_digest": top.digest if top else "", "begun_from": copy.source.digest,
                 }  # fmt: skip
-                self._db.table("copies").update(str(copy.target), values)
+                self._change("copies", "target", str(copy.target), values)
 
     def record(self, result: JobResult, retry_at: float | None = None) -> None:
         """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
@@ -187,7 +187,7 @@ class CopyRows(Rows):
         """Target tags that nobody could copy, and why: they wait for the next run, however often they were tried."""
         with self._writing():
             for target, failure in left.items():
-                self._db.table("copies").update(target, {"status": WAITING, "retry_at": None, **_failed(failure)})
+                self._change("copies", "target", target, {"status": WAITING, "retry_at": None, **_failed(failure)})
 
     def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
         failure = copied.failure
@@ -204,7 +204,7 @@ class CopyRows(Rows):
                 "begun_digest": "", "begun_from": "", "warnings": json.dumps(_warnings(copied)),
                 "verdict": None, "verdict_words": None, "verdict_class": None, "verified_at": None,
             }  # fmt: skip
-        self._db.table("copies").update(target, ended)
+        self._change("copies", "target", target, ended)
         attempt = {
             "run_id": self.run_id, "target": target, "number": copied.attempt, "bytes": copied.bytes,
             "started_at": stamp(copied.started), "ended_at": stamp(copied.ended), "retry_at": retry_at,
@@ -228,7 +228,9 @@ class CopyRows(Rows):
                 target = str(item.copy.target)
                 if deep or target not in found_deep or item.verdict in (Verdict.DIFFERENT, Verdict.MISSING):
                     words = {"verdict": str(item.verdict), "verdict_words": item.words, "verdict_class": item.failure}
-                    self._db.table("copies").update(target, {**words, "verified_at": now(), "verified_deep": int(deep)})
+                    self._change(
+                        "copies", "target", target, {**words, "verified_at": now(), "verified_deep": int(deep)}
+                    )
 
     def _record_unplanned(self, rows: list[dict[str, Any]]) -> None:
         """Keep tags of which only verify knows yet, as it sees them now."""
@@ -252,7 +254,7 @@ class CopyRows(Rows):
         """A tag is again what it was before."""
         with self._writing():
             kept = {"replaced_digest": "", "status": UNWANTED, "verdict": None}
-            self._db.table("copies").update(target, kept)
+            self._change("copies", "target", target, kept)
 
     # --- for people ---------------------------------------------------------------------------------------------
 

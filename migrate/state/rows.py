@@ -1,9 +1,10 @@
 """What every part of the state stands on: a connection, one writer, and SQLite's errors in words."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlite_utils
 
@@ -39,6 +40,12 @@ class Rows:
         self._db = db
         self.path = path
         self.run_id = 0
+
+    def _change(self, table: str, key: str, value: str, changes: Mapping[str, Any]) -> None:
+        """Change one row; sqlite-utils' own `update` reads the row and asks twice for the table's shape before."""
+        columns = ", ".join(f"[{name}] = ?" for name in changes)
+        query = f"update [{table}] set {columns} where [{key}] = ?"  # noqa: S608 - names of columns are constants
+        self._db.execute(query, [*changes.values(), value])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
