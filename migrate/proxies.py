@@ -1,6 +1,6 @@
 """Where the proxies of the environment do not hold, as Go (and so skopeo and oc) has it.
 
-httpx does not do this by itself: never for this machine, and not for addresses within a network of NO_PROXY such as
+Python does not do this by itself: never for this machine, and not for addresses within a network of NO_PROXY such as
 10.0.0.0/8.
 """
 
@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def goes_direct(host: str) -> bool:
-    """Whether a host is reached without a proxy although httpx would use one."""
+    """Whether a host is reached without a proxy although Python would use one."""
     if host == "localhost":
         return True
     with suppress(ValueError):
@@ -21,10 +21,15 @@ def goes_direct(host: str) -> bool:
     return False
 
 
-def proxy_of(scheme: str, host: str) -> str:
-    """The proxy that a host is reached through, as host:port, without its login; empty for none."""
+def proxy_url(scheme: str, host: str) -> str:
+    """The proxy that a host is reached through, as the environment names it, its login included; empty for none."""
     if goes_direct(host) or proxy_bypass(host):
         return ""
     proxies = getproxies()
-    parts = urlsplit(proxies.get(scheme) or proxies.get("all") or "")
-    return parts.netloc.rpartition("@")[2]
+    found = proxies.get(scheme) or proxies.get("all") or ""
+    return found if "://" in found or not found else f"http://{found}"
+
+
+def proxy_of(scheme: str, host: str) -> str:
+    """The proxy that a host is reached through, as host:port, without its login; empty for none."""
+    return urlsplit(proxy_url(scheme, host)).netloc.rpartition("@")[2]

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from clusters import ADMIN_TOKEN, BOB_TOKEN, NEW_TOKEN, OLD_TOKEN, Clusters, two_clusters
 from registrylab.gateway import Answer, Request
@@ -201,7 +201,7 @@ def test_what_the_old_project_grants_is_carried_over(both: Clusters) -> None:
     names = {"userNames": ["carol", "system:serviceaccount:helper:robot"], "groupNames": ["system:authenticated"]}
     path = "/apis/authorization.openshift.io/v1/namespaces/my-app/rolebindings"
     sent = {"kind": "RoleBinding", "apiVersion": "authorization.openshift.io/v1", **legacy, **names}
-    answer = httpx.post(f"{both.old.api_url}{path}", json=sent, headers={"Authorization": f"Bearer {OLD_TOKEN}"})
+    answer = httpx2.post(f"{both.old.api_url}{path}", json=sent, headers={"Authorization": f"Bearer {OLD_TOKEN}"})
     assert answer.status_code == 201, answer.text
     both.old.bind("my-app", "registry-viewer", both.subject("User", "system:unauthenticated"), name="useless")
     both.old.bind("my-app", "system:image-puller", both.subject("Group", "system:serviceaccounts:elsewhere"), name="x")

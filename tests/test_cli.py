@@ -346,7 +346,7 @@ def test_interrupted_while_it_is_being_loaded_it_ends_without_a_traceback(ends: 
         "import os, signal, sys\n"
         "class Interrupts:\n"
         "  def find_spec(self, name, *_):\n"
-        "    if name == 'httpx': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if name == 'urllib3': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupts())\n"
         "from migrate.cli import main\n"
         "main()"

@@ -9,12 +9,11 @@ from contextlib import closing, contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 
-import httpx
 import pytest
 from registrylab.tokens import self_signed
 
 from migrate.credentials import Login
-from migrate.images.connections import http_client
+from migrate.images.connections import HEADERS, Connections, UnansweredError
 from migrate.images.failures import FailureClass
 from migrate.images.pace import Pace
 from migrate.images.registry import Connection, Registry, RegistryError
@@ -64,12 +63,16 @@ def slow_body() -> Iterator[bytes]:
     yield from [b"x" * 500] * 40
 
 
+def read(client: Connections, url: str) -> bytes:
+    return b"".join(client.open("GET", url, HEADERS).chunks())
+
+
 @pytest.mark.parametrize("chunks", [endless_head, endless_body])
 def test_an_answer_that_drips_is_given_up(chunks: Chunks) -> None:
-    with server(chunks, 0.02) as host, http_client("127.0.0.1", 0.5, None, insecure=False, timeout=20) as client:
+    with server(chunks, 0.02) as host, closing(Connections(20, 0.5)) as client:
         started = time.monotonic()
-        with pytest.raises(httpx.ReadTimeout, match=r"^\d+ bytes came in 1 s, and that was not all$"):
-            client.get(f"http://{host}/")
+        with pytest.raises(UnansweredError, match=r"\d+ bytes came in 1 s, and that was not all$"):
+            read(client, f"http://{host}/")
         assert 0.5 <= time.monotonic() - started < 10
 
 
@@ -78,33 +81,33 @@ def test_one_that_drips_through_tls_too(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
     with server(endless_head, 0.02, tls) as host:
-        client = http_client("127.0.0.1", 0.5, certificate, insecure=False, timeout=20)
-        with client, pytest.raises(httpx.ReadTimeout, match="that was not all"):
-            client.get(f"https://{host}/")
+        client = Connections(20, 0.5, certificate)
+        with closing(client), pytest.raises(UnansweredError, match="that was not all"):
+            read(client, f"https://{host}/")
 
 
 def test_one_that_drips_through_a_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with server(endless_head, 0.02) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy}")
         monkeypatch.setenv("NO_PROXY", "")
-        client = http_client("registry.example", 0.5, None, insecure=False, timeout=20)
-        with client, pytest.raises(httpx.ReadTimeout, match="that was not all"):
-            client.get("http://registry.example/")
+        client = Connections(20, 0.5)
+        with closing(client), pytest.raises(UnansweredError, match="that was not all"):
+            read(client, "http://registry.example/")
 
 
 def test_an_answer_that_is_slow_and_steady_is_read_to_its_end() -> None:
-    with server(slow_body, 0.02) as host, http_client("127.0.0.1", 0.1, None, insecure=False, timeout=20) as client:
-        assert len(client.get(f"http://{host}/").content) == 20_000
+    with server(slow_body, 0.02) as host, closing(Connections(20, 0.1)) as client:
+        assert len(read(client, f"http://{host}/")) == 20_000
 
 
-def test_a_reader_that_takes_its_time_is_no_drip() -> None:
+def test_a_reader_that_takes_its_time_is_no_drip(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read slowly because the other registry takes it slowly is not the fault of this one."""
-    with server(slow_body, 0.0) as host, http_client("127.0.0.1", 0.2, None, insecure=False, timeout=20) as client:
-        with client.stream("GET", f"http://{host}/") as answer:
-            size = 0
-            for chunk in answer.iter_raw(2000):
-                size += len(chunk)
-                time.sleep(0.1)
+    with server(slow_body, 0.0) as host, closing(Connections(20, 0.2)) as client:
+        monkeypatch.setattr("migrate.images.connections.CHUNK", 2000)
+        size = 0
+        for chunk in client.open("GET", f"http://{host}/", HEADERS).chunks():
+            size += len(chunk)
+            time.sleep(0.1)
         assert size == 20_000
 
 

@@ -100,11 +100,11 @@ def changed_by_bob(
     clusters: Clusters, kind: str, name: str, change: dict[str, Any], manager: str = "kubectl-edit"
 ) -> None:
     """Somebody else changes an object, through the API as everybody does."""
-    import httpx
+    import httpx2
 
     plural = {"ConfigMap": "configmaps", "Deployment": "deployments", "Service": "services"}[kind]
     group = "apis/apps/v1" if kind == "Deployment" else "api/v1"
-    answer = httpx.patch(
+    answer = httpx2.patch(
         f"{clusters.new.api_url}/{group}/namespaces/my-app-2/{plural}/{name}?fieldManager={manager}",
         json=change, headers={"Authorization": f"Bearer {BOB_TOKEN}", "Content-Type": "application/merge-patch+json"},
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 from conftest import Ends
 from registrylab.client import LabClient, missing_from, skopeo_copy
@@ -40,15 +40,15 @@ def test_a_handler_answers_changes_cuts_and_resets(ends: Ends) -> None:
             return Answer(200, (("Content-Length", "100"),), b"x" * 100, cut=10)
         return replace(forward(request), status=418).with_headers(X_Changed="yes")
 
-    with gateway(ends.target.host, handle) as passing, httpx.Client(base_url=f"http://{passing.host}") as http:
+    with gateway(ends.target.host, handle) as passing, httpx2.Client(base_url=f"http://{passing.host}") as http:
         answer = http.get("/v2/")
         assert (answer.status_code, answer.headers["X-Changed"]) == (418, "yes")
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(httpx2.HTTPError):
             http.get("/reset")
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(httpx2.HTTPError):
             http.get("/cut")
         passing.refuse()
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(httpx2.HTTPError):
             http.get("/v2/")
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"http://{passing.host}/v2/")
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"http://{passing.host}/v2/")

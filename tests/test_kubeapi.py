@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import yaml
 from registrylab.client import LabClient, missing_from
@@ -38,11 +38,11 @@ NOBODY_YET = {"kind": "Group", "name": "system:unauthenticated", "apiGroup": "rb
 class Asker:
     """Asks one cluster; JSON in and out."""
 
-    http: httpx.Client
+    http: httpx2.Client
 
     def __call__(
         self, method: str, path: str, body: object = None, token: str = ALICE, kind: str = "", **query: object
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         headers = {"User-Agent": "asker/1", **({"Authorization": f"Bearer {token}"} if token else {})}
         if body is not None:
             headers["Content-Type"] = kind or "application/json"
@@ -81,13 +81,13 @@ def set_up(made: OpenShiftCluster) -> OpenShiftCluster:
 
 @pytest.fixture
 def ask(cluster: OpenShiftCluster) -> Iterator[Asker]:
-    with httpx.Client(base_url=cluster.api_url, trust_env=False) as http:
+    with httpx2.Client(base_url=cluster.api_url, trust_env=False) as http:
         yield Asker(http)
 
 
 @pytest.fixture
 def ask_old(old: OpenShiftCluster) -> Iterator[Asker]:
-    with httpx.Client(base_url=old.api_url, trust_env=False) as http:
+    with httpx2.Client(base_url=old.api_url, trust_env=False) as http:
         yield Asker(http)
 
 
@@ -113,7 +113,7 @@ def pulls(cluster: OpenShiftCluster, repository: str, token: str = "") -> bool:
     return ran.returncode == 0
 
 
-def said(answer: httpx.Response) -> tuple[int, str, str]:
+def said(answer: httpx2.Response) -> tuple[int, str, str]:
     """Code, reason and message of a Status."""
     status = answer.json()
     assert (status["kind"], status["status"], status["code"]) == ("Status", "Failure", answer.status_code)
@@ -214,16 +214,16 @@ def test_a_granular_role_opens_one_stream_and_needs_the_group_with_a_name(
     assert pulls(cluster, "alpha/app", BOB)
     assert not pulls(cluster, "alpha/pre", BOB)
     assert not pulls(cluster, "alpha/nosuch", BOB)
-    with pytest.raises(httpx.HTTPStatusError, match="401"):
+    with pytest.raises(httpx2.HTTPStatusError, match="401"):
         push(cluster, "alpha/app", "bob", token=BOB)
     role(["image.openshift.io"], ["get", "update"], "app", "newone")
     push(cluster, "alpha/app", "bob", token=BOB)
-    with pytest.raises(httpx.HTTPStatusError, match="403"):
+    with pytest.raises(httpx2.HTTPStatusError, match="403"):
         push(cluster, "alpha/newone", "1", token=BOB)
     assert ask("POST", STREAMS, stream("newone")).status_code == 201
     push(cluster, "alpha/newone", "1", token=BOB)
     role(["image.openshift.io"], ["update"], "app")
-    with pytest.raises(httpx.HTTPStatusError, match="401"):
+    with pytest.raises(httpx2.HTTPStatusError, match="401"):
         push(cluster, "alpha/app", "bob2", token=BOB)
     role([""], ["get"], "app")
     assert not pulls(cluster, "alpha/app", BOB)
@@ -248,7 +248,7 @@ def test_who_may_push_where(cluster: OpenShiftCluster, role: str, old_stream: in
     push(cluster, "alpha/new")
     cluster.bind("alpha", role, {"kind": "User", "name": "bob"})
     assert pulls(cluster, "alpha/there", BOB)
-    with httpx.Client(base_url=f"http://{cluster.registry.host}", trust_env=False) as http:
+    with httpx2.Client(base_url=f"http://{cluster.registry.host}", trust_env=False) as http:
         headers = {"Authorization": f"Bearer {BOB}", "Content-Type": OCI_MANIFEST}
         for name, status in (("there", old_stream), ("new", new_stream)):
             put = http.put(f"/v2/alpha/{name}/manifests/2", content=IMAGE.body, headers=headers)
@@ -329,7 +329,7 @@ def test_projects(cluster: OpenShiftCluster, ask: Asker) -> None:
     assert cluster.registry.projects["gamma"] == TERMINATING
     ended = ask("POST", f"{IMAGES}/namespaces/gamma/imagestreams", stream("new"), BOB)
     assert (ended.status_code, "because it is being terminated" in ended.text) == (403, True)
-    with pytest.raises(httpx.HTTPStatusError, match="500"):
+    with pytest.raises(httpx2.HTTPStatusError, match="500"):
         push(cluster, "gamma/app", "2", token=BOB)
 
 
@@ -687,7 +687,7 @@ def test_quotas_and_limits_of_images(cluster: OpenShiftCluster, ask: Asker) -> N
     words = f'imagestreams.image.openshift.io "two" is forbidden: exceeded quota: quota, {counts}'
     assert said(ask("POST", STREAMS, stream("two"))) == (403, "Forbidden", words)
     assert "exceeded quota" in ask("PUT", f"{ISTAGS}/two:1", istag("two:1", "one:1")).text
-    with pytest.raises(httpx.HTTPStatusError, match="403"):
+    with pytest.raises(httpx2.HTTPStatusError, match="403"):
         push(cluster, "alpha/two", "1")
     del cluster.quotas["alpha", "ImageStream"]
     limits = [{"type": "openshift.io/Image", "max": {"storage": "1Ki"}}]
@@ -695,7 +695,7 @@ def test_quotas_and_limits_of_images(cluster: OpenShiftCluster, ask: Asker) -> N
     cluster.apply({**head, "spec": {"limits": limits}})
     assert ask("GET", "/api/v1/namespaces/alpha/limitranges").json()["items"][0]["spec"]["limits"] == limits
     assert cluster.registry.image_limits["alpha"] == 1024
-    with pytest.raises(httpx.HTTPStatusError, match="403"):
+    with pytest.raises(httpx2.HTTPStatusError, match="403"):
         push(cluster, "alpha/two", "1")
     cluster.delete("LimitRange", "alpha", "images")
     push(cluster, "alpha/two", "1")
@@ -715,7 +715,7 @@ def test_faults_strike_as_often_as_told(cluster: OpenShiftCluster, ask: Asker) -
     assert (slow.status_code, slow.headers["Retry-After"], said(slow)[1]) == (429, "3", "TooManyRequests")
     assert "<title>" in ask("GET", path).text
     for _ in range(2):
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx2.TransportError):
             ask("GET", path)
     assert ask("GET", path).status_code == 404
     assert [seen.status for seen in cluster.api.seen] == [500, 429, 200, 0, 200, 404]
@@ -731,7 +731,7 @@ def test_a_kubeconfig_over_tls(tmp_path: Path) -> None:
         server = read["clusters"][0]["cluster"]
         assert server["server"] == secure.api_url
         context = ssl.create_default_context(cafile=str(certificate))
-        with httpx.Client(base_url=secure.api_url, verify=context, trust_env=False) as http:
+        with httpx2.Client(base_url=secure.api_url, verify=context, trust_env=False) as http:
             asker = Asker(http)
             assert asker("GET", "/version").json()["minor"] == "36"
             assert asker("GET", STREAMS, token=read["users"][0]["user"]["token"]).json()["items"] == []

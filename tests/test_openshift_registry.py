@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from conftest import Ends
 from processes import skopeos
@@ -128,11 +128,11 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 # --- the stand-in itself ----------------------------------------------------------------------------------------
 
 
-def direct(openshift: OpenShiftRegistry) -> httpx.Client:
-    return httpx.Client(base_url=f"http://{openshift.host}", trust_env=False, verify=False)
+def direct(openshift: OpenShiftRegistry) -> httpx2.Client:
+    return httpx2.Client(base_url=f"http://{openshift.host}", trust_env=False, verify=False)
 
 
-def ask(openshift: OpenShiftRegistry, method: str, path: str, token: str = ANN, **more: str | bytes) -> httpx.Response:
+def ask(openshift: OpenShiftRegistry, method: str, path: str, token: str = ANN, **more: str | bytes) -> httpx2.Response:
     """One request with a Bearer token; `accept` and `content_type` are headers, `body` is what is sent."""
     named = {"Accept": more.get("accept"), "Content-Type": more.get("content_type")}
     headers = {key: str(value) for key, value in named.items() if value}
@@ -146,7 +146,7 @@ def put(openshift: OpenShiftRegistry, repository: str, identifier: str, image: I
     return ask(openshift, "PUT", path, token, content_type=image.media_type, body=image.body).status_code
 
 
-def code(answer: httpx.Response) -> str:
+def code(answer: httpx2.Response) -> str:
     return str(answer.json()["errors"][0]["code"])
 
 

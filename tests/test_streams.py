@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from clusters import NEW_TOKEN, OLD_TOKEN, Clusters, image, two_clusters
 from hypothesis import given
@@ -47,7 +47,7 @@ def alias(both: Clusters, name: str, follows: str) -> None:
     sent = {"kind": "ImageStreamTag", "apiVersion": "image.openshift.io/v1", "metadata": {"name": name}, "tag": tag}
     path = "/apis/image.openshift.io/v1/namespaces/my-app/imagestreamtags"
     headers = {"Authorization": f"Bearer {OLD_TOKEN}"}
-    answer = httpx.post(f"{both.old.api_url}{path}", json=sent, headers=headers)
+    answer = httpx2.post(f"{both.old.api_url}{path}", json=sent, headers=headers)
     assert answer.status_code == 201, answer.text
 
 

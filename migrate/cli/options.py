@@ -59,7 +59,7 @@ def set_up_logging(verbose: int) -> None:
     """Log to stderr. HTTP clients stay quiet at any level: their lines hold redirect addresses and cookies: secrets."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for name in ("httpx", "httpcore", "httpx2", "httpcore2", "lightkube", "stamina"):
+    for name in ("urllib3", "httpx2", "httpcore2", "lightkube", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

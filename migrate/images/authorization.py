@@ -3,18 +3,18 @@
 As docker/distribution documents it ("Token Authentication", "OAuth2 Token Authentication").
 """
 
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
-
-import httpx
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from migrate.credentials import Credential, Login
 from migrate.images.challenges import Challenge, best_challenge
+from migrate.images.connections import HEADERS, Answer, Body, Connections, UnansweredError
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.responses import RegistryError, connection_failure, failure_of, read_response
+from migrate.images.responses import RegistryError, failure_of, read_response
 
 _MAX_TOKEN_BYTES = 2**20
 _DEFAULT_TOKEN_SECONDS = 60.0
@@ -41,7 +41,7 @@ class Authorization:
         refuses: whether the registry refuses the login of a repository itself, and not only what is asked with it.
     """
 
-    def __init__(self, base: str, login: Login, http: httpx.Client, refuses: Callable[[str], bool]) -> None:
+    def __init__(self, base: str, login: Login, http: Connections, refuses: Callable[[str], bool]) -> None:
         self._base = base
         self._login = login
         self._http = http
@@ -57,13 +57,13 @@ class Authorization:
         realm = self._challenge.fields.get("realm", "") if self._challenge else ""
         return urlsplit(realm).path == _OPENSHIFT_TOKENS
 
-    def learn(self, response: httpx.Response) -> None:
+    def learn(self, response: Answer) -> None:
         """Remember how this registry wants to be asked.
 
         What an object store behind it wants is another thing; so is what OpenShift says of a login that was refused.
         """
         challenge = best_challenge(response.headers.get("WWW-Authenticate", ""))
-        if challenge is None or response.request.url.host != httpx.URL(self._base).host:
+        if challenge is None or urlsplit(response.url).hostname != urlsplit(self._base).hostname:
             return
         with self._lock:
             if self._challenge is None or "error" not in challenge.fields:
@@ -114,41 +114,26 @@ class Authorization:
         repository = repository_of(scopes)
         credential = self._login.credential(repository)
         response = self._ask_token(what, challenge, scopes, credential)
-        if response.status_code in _REFUSALS:  # once more: with a newer login where there is one, else it may pass
+        if response.status in _REFUSALS:  # once more: with a newer login where there is one, else it may pass
             newer = self._login.renewed(credential, repository) if credential else None
             response = self._ask_token(what, challenge, scopes, newer)
-        if response.status_code != 200:
+        if response.status != 200:
             identity = credential is not None and bool(credential.identity_token)
-            kind = self._class_of_token_failure(response.status_code, scopes, identity=identity)
+            kind = self._class_of_token_failure(response.status, scopes, identity=identity)
             raise RegistryError(what, _of_token_server(challenge, failure_of(response, kind)))
         return _token(what, response)
 
-    def _ask_token(
-        self, what: str, challenge: Challenge, scopes: Scopes, credential: Credential | None
-    ) -> httpx.Response:
+    def _ask_token(self, what: str, challenge: Challenge, scopes: Scopes, credential: Credential | None) -> Answer:
         realm = challenge.fields.get("realm", "")
         if not realm.startswith(("https://", "http://")) or (
             self._base.startswith("https:") and not realm.startswith("https:")
         ):
             raise RegistryError(what, Failure(FailureClass.INVALID, "it names no safe place to get a token from"))
-        request = self._token_request(httpx.URL(realm), challenge.fields.get("service", ""), scopes, credential)
+        method, url, headers, body = _token_request(realm, challenge.fields.get("service", ""), scopes, credential)
         try:
-            return read_response(self._http.send(request, stream=True), what, _MAX_TOKEN_BYTES)
-        except httpx.HTTPError as error:
-            raise RegistryError(what, _of_token_server(challenge, connection_failure(error))) from None
-
-    def _token_request(
-        self, realm: httpx.URL, service: str, scopes: Scopes, credential: Credential | None
-    ) -> httpx.Request:
-        """A GET with the password or without a login; with an identity token a POST, as OAuth2 has it."""
-        wanted = {"scope": _asked(scopes), "service": [service] if service else []}
-        wanted = {name: values for name, values in wanted.items() if values}
-        if credential and credential.identity_token:
-            grant = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
-            named = {name: " ".join(values) for name, values in wanted.items()}
-            return self._http.build_request("POST", realm, data={**grant, "client_id": _CLIENT_ID, **named})
-        headers = {"Authorization": f"Basic {credential.basic}"} if credential else {}
-        return self._http.build_request("GET", realm.copy_merge_params(wanted), headers=headers)
+            return read_response(self._http.open(method, url, headers, body), what, _MAX_TOKEN_BYTES)
+        except UnansweredError as error:
+            raise RegistryError(what, _of_token_server(challenge, error.failure)) from None
 
     def _class_of_token_failure(self, status: int, scopes: Scopes, *, identity: bool) -> FailureClass | None:
         """Why no token came: 401 may be the login or what is asked; a dead refresh token is 400 (RFC 6749, 5.2)."""
@@ -157,6 +142,29 @@ class Authorization:
         if status == 401:
             return self.class_of_refusal(repository_of(scopes)) if _asked(scopes) else FailureClass.LOGIN
         return FailureClass.INVALID if status == 404 else None
+
+
+def _token_request(
+    realm: str, service: str, scopes: Scopes, credential: Credential | None
+) -> tuple[str, str, dict[str, str], Body]:
+    """Method, address, headers and body: a GET with the password or without a login; with an identity token a POST,
+    as OAuth2 has it.
+    """
+    wanted = {"scope": _asked(scopes), "service": [service] if service else []}
+    wanted = {name: values for name, values in wanted.items() if values}
+    if credential and credential.identity_token:
+        grant = {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+        form = {**grant, "client_id": _CLIENT_ID, **{name: " ".join(values) for name, values in wanted.items()}}
+        return "POST", realm, {**HEADERS, "Content-Type": "application/x-www-form-urlencoded"}, urlencode(form).encode()
+    headers = {"Authorization": f"Basic {credential.basic}"} if credential else {}
+    return "GET", _with_query(realm, wanted), {**HEADERS, **headers}, None
+
+
+def _with_query(url: str, wanted: Mapping[str, list[str]]) -> str:
+    """An address with these parameters, besides those that it has."""
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in wanted]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *((n, v) for n, vs in wanted.items() for v in vs)])))
 
 
 def _of_token_server(challenge: Challenge, failure: Failure) -> Failure:
@@ -175,9 +183,9 @@ def _asked(scopes: Scopes) -> list[str]:
     return [scope for scope in scopes if not scope.endswith(":")]
 
 
-def _token(what: str, response: httpx.Response) -> _Token:
+def _token(what: str, response: Answer) -> _Token:
     try:
-        document = response.json()
+        document = json.loads(response.content)
         token = str(document.get("token") or document["access_token"])
         seconds = float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS)
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError):

@@ -4,15 +4,16 @@ A list of verbs of the OCI distribution specification 1.1; decides nothing.
 """
 
 import hashlib
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-import httpx
-
 from migrate.credentials import Login, LoginPatience
 from migrate.images.authorization import Scopes
+from migrate.images.connections import Answer
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import (
     ACCEPTED,
@@ -30,6 +31,7 @@ __all__ = ["Connection", "Found", "Registry", "RegistryError", "Upload"]
 
 _ACCEPT = ", ".join(ACCEPTED)
 _PAGE = 1000
+_NEXT = re.compile(r"<([^>]*)>[^,<]*;\s*rel=\"?next\b", re.IGNORECASE)
 _MAX_TAGS = 1_000_000
 _MAX_CONFIG_BYTES = 16 * 2**20
 _MAX_ERROR_BYTES = 2**20
@@ -135,9 +137,9 @@ class Registry:
         answer = self._transport.ask(
             "HEAD", f"/v2/{repository}/manifests/{identifier}", what, _pull(repository), accept=_ACCEPT, follow=True
         )
-        if answer.status_code == 404:
+        if answer.status == 404:
             return None
-        if answer.status_code != 200:
+        if answer.status != 200:
             self._transport.fail(what, answer)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not valid_digest(digest):
@@ -166,7 +168,7 @@ class Registry:
             answer = self._transport.send(
                 "GET", path, what, _pull(repository), {"Accept": _ACCEPT}, limit=MAX_MANIFEST_BYTES, follow=True
             )
-            if answer.status_code != 200:
+            if answer.status != 200:
                 self._transport.fail(what, answer)
             return _image_manifest(what, identifier, answer)
 
@@ -177,18 +179,18 @@ class Registry:
         what = self._name(repository, identifier)
         path, headers = f"/v2/{repository}/manifests/{identifier}", {"Content-Type": manifest.media_type}
         answer = self._written("PUT", path, what, _push(repository), headers, manifest.body)
-        if answer.status_code == 403:
+        if answer.status == 403:
             raise RegistryError(what, self.explain_denied_put(failure_of(answer)))
-        if answer.status_code != 201:
+        if answer.status != 201:
             self._transport.fail(what, answer)
         return str(answer.headers.get("Docker-Content-Digest", manifest.digest))
 
     def _written(
         self, method: str, path: str, what: str, scopes: Scopes, headers: dict[str, str], content: Content
-    ) -> httpx.Response:
+    ) -> Answer:
         """A request that writes; a "no" is asked once more: a router's hiccup must not be taken for a missing right."""
         answer = self._transport.send(method, path, what, scopes, headers, content)
-        if answer.status_code in (401, 403):
+        if answer.status in (401, 403):
             answer = self._transport.send(method, path, what, scopes, headers, content)
         return answer
 
@@ -202,11 +204,11 @@ class Registry:
         """The size in bytes of a blob that the repository has (-1 where the registry does not tell), else None."""
         what = self._name(repository, digest)
         answer = self._transport.ask("HEAD", f"/v2/{repository}/blobs/{digest}", what, _pull(repository))
-        if answer.status_code == 404:
+        if answer.status == 404:
             return None
         if answer.is_redirect:
             return -1  # kept in an object store: it is there
-        if answer.status_code != 200:
+        if answer.status != 200:
             self._transport.fail(what, answer)
         length = answer.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else -1
@@ -230,12 +232,12 @@ class Registry:
         check = hashlib.new(digest.partition(":")[0])
         size = 0
         with self._transport.exchange("GET", path, what, _pull(repository), follow=True) as answer:
-            if answer.status_code != 200:
+            if answer.status != 200:
                 answer = read_response(answer, what, _MAX_ERROR_BYTES)
-                self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status_code == 404 else None)
+                self._transport.fail(what, answer, FailureClass.BLOB_UNKNOWN if answer.status == 404 else None)
             if limit is not None:
                 answer = read_response(answer, what, limit)
-            for chunk in [answer.content] if answer.is_closed else answer.iter_raw():
+            for chunk in [answer.content] if answer.is_read else answer.chunks():
                 size += len(chunk)
                 check.update(chunk)
                 yield chunk
@@ -270,9 +272,9 @@ class Registry:
 
     def _opened(self, path: str, what: str, repository: str, scopes: Scopes) -> "Upload | None":
         answer = self._written("POST", path, what, scopes, {}, b"")
-        if answer.status_code == 201:
+        if answer.status == 201:
             return None
-        if answer.status_code != 202:
+        if answer.status != 202:
             self._transport.fail(what, answer)
         location = _upload(answer, self._transport.base, path)
         if not location:
@@ -295,7 +297,7 @@ class Registry:
         path = f"{upload.path}{'&' if '?' in upload.path else '?'}digest={digest}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         answer = self._written("PUT", path, what, _push(upload.repository), headers, content)
-        if answer.status_code != 201:
+        if answer.status != 201:
             self._transport.fail(what, answer)
 
     def cancel(self, upload: "Upload") -> None:
@@ -312,9 +314,9 @@ class Registry:
         what = f"{self.host}/{repository}"
         path = f"/v2/{repository}/blobs/uploads/"
 
-        def question() -> httpx.Response:
+        def question() -> Answer:
             answer = self._transport.send("POST", path, what, _push(repository), content=b"")
-            if answer.status_code != 202:
+            if answer.status != 202:
                 self._transport.fail(what, answer)
             return answer
 
@@ -330,10 +332,10 @@ class Registry:
         seen: set[str] = set()
         while path:
             answer = self._transport.ask("GET", path, what, scopes)
-            if answer.status_code == 400 and not seen and "?" in path:
+            if answer.status == 400 and not seen and "?" in path:
                 path = path.partition("?")[0]  # its pages are smaller than the one asked for: let it choose
                 continue
-            if answer.status_code != 200:
+            if answer.status != 200:
                 self._transport.fail(what, answer)
             names = _names(answer, key, what)
             new = [name for name in names if name not in seen]
@@ -345,7 +347,7 @@ class Registry:
             path = following
 
 
-def _image_manifest(what: str, identifier: str, answer: httpx.Response) -> ImageManifest:
+def _image_manifest(what: str, identifier: str, answer: Answer) -> ImageManifest:
     """The manifest of an answer, whose bytes are what was asked for, or what the registry says that they are."""
     said = identifier if ":" in identifier else answer.headers.get("Docker-Content-Digest", "")
     asked = said if valid_digest(said) else ""
@@ -360,9 +362,9 @@ def _image_manifest(what: str, identifier: str, answer: httpx.Response) -> Image
     return manifest
 
 
-def _names(answer: httpx.Response, key: str, what: str) -> list[str]:
+def _names(answer: Answer, key: str, what: str) -> list[str]:
     try:
-        names = answer.json().get(key) or []
+        names = json.loads(answer.content).get(key) or []
         return [str(name) for name in names]
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise RegistryError(what, Failure(FailureClass.INVALID, "the answer is not a list of names")) from None
@@ -381,22 +383,22 @@ def _digest(like: str, content: bytes) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
-def _upload(answer: httpx.Response, base: str, path: str) -> str:
+def _upload(answer: Answer, base: str, path: str) -> str:
     """Where an upload was opened, on this registry; empty where none was."""
     try:
         location = urljoin(f"{base}{path}", answer.headers.get("Location", ""))
-        return location if answer.status_code == 202 and urlsplit(location)[:2] == urlsplit(base)[:2] else ""
+        return location if answer.status == 202 and urlsplit(location)[:2] == urlsplit(base)[:2] else ""
     except ValueError:
         return ""
 
 
-def _next_page(answer: httpx.Response, base: str) -> str:
+def _next_page(answer: Answer, base: str) -> str:
     """The path of `Link: <...>; rel="next"` (distribution specification, "Listing Tags"), on this registry only."""
-    link = answer.links.get("next", {}).get("url", "")
-    if not link:
+    link = _NEXT.search(answer.headers.get("Link", ""))
+    if link is None:
         return ""
     try:
-        url = urlsplit(urljoin(str(answer.request.url), link))
+        url = urlsplit(urljoin(answer.url, link[1]))
     except ValueError:
         raise RegistryError(base, Failure(FailureClass.INVALID, "the next page has no address")) from None
     if url.netloc != urlsplit(base).netloc:

@@ -1,13 +1,11 @@
 """What registries answer, read within bounds and turned into failures in words."""
 
 import json
-import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import httpx
-
+from migrate.images.connections import Answer
 from migrate.images.failures import Failure, FailureClass, class_of_status
 from migrate.printable import printable
 
@@ -30,63 +28,55 @@ class RegistryError(Exception):
         self.unasked = unasked
 
 
-def read_response(response: httpx.Response, what: str, limit: int) -> httpx.Response:
-    """Read a response whole; one that was read already comes back as it is.
+def read_response(answer: Answer, what: str, limit: int) -> Answer:
+    """Read an answer whole; one that was read already stays as it is.
 
     Args:
-        response: its head has come.
+        answer: its head has come.
         what: the object, for messages.
         limit: bytes; a registry that never ends must not fill the memory.
+
+    Raises:
+        RegistryError: it is longer.
+        UnansweredError: it breaks off.
     """
-    if response.is_closed:
-        return response
+    if answer.is_read:
+        return answer
     chunks, size = [], 0
     try:
-        for chunk in response.iter_raw():
+        for chunk in answer.chunks():
             chunks.append(chunk)
             size += len(chunk)
             if size > limit:
                 raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
     finally:
-        response.close()
-    headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}
-    return httpx.Response(response.status_code, headers=headers, content=b"".join(chunks), request=response.request)
+        answer.close()
+    answer.content, answer.is_read = b"".join(chunks), True
+    return answer
 
 
-def is_web_page(response: httpx.Response) -> bool:
+def is_web_page(answer: Answer) -> bool:
     """Whether this is a page for people instead of an answer: a login page, or a proxy's."""
-    return response.status_code == 200 and bool(response.headers.get("Content-Type", "").startswith("text/html"))
+    return answer.status == 200 and bool(answer.headers.get("Content-Type", "").startswith("text/html"))
 
 
-def failure_of(response: httpx.Response, kind: FailureClass | None = None) -> Failure:
+def failure_of(answer: Answer, kind: FailureClass | None = None) -> Failure:
     """What a response says that is not the wanted one; its class by the status where none is given."""
-    words = _error_words(response)
-    return Failure(kind or class_of_status(response.status_code, words), words, _retry_after(response))
+    words = _error_words(answer)
+    return Failure(kind or class_of_status(answer.status, words), words, _retry_after(answer))
 
 
-def busy(response: httpx.Response) -> Failure | None:
+def busy(answer: Answer) -> Failure | None:
     """What a response says of a registry that has too much to do, or cannot be reached behind its router."""
-    if response.status_code not in _BUSY:
+    if answer.status not in _BUSY:
         return None
-    words = f"HTTP {response.status_code} {response.reason_phrase}"
-    return Failure(class_of_status(response.status_code, ""), words, _retry_after(response))
+    words = f"HTTP {answer.status} {answer.reason}"
+    return Failure(class_of_status(answer.status, ""), words, _retry_after(answer))
 
 
-def connection_failure(error: httpx.HTTPError) -> Failure:
-    """Why a connection failed: TLS, time, or the network."""
-    text = printable(str(error)) or type(error).__name__
-    if isinstance(error, httpx.TimeoutException):
-        return Failure(FailureClass.TIMEOUT, text)
-    if isinstance(error, httpx.ConnectError) and re.search(r"\bssl\b|certificate|tls", text, re.IGNORECASE):
-        return Failure(FailureClass.TLS, text)
-    if isinstance(error, httpx.RemoteProtocolError) and ("illegal" in text.lower() or "HTTP/0" in text):
-        return Failure(FailureClass.TLS, f"{text} (does it speak TLS?)")
-    return Failure(FailureClass.NETWORK, text)
-
-
-def _retry_after(response: httpx.Response) -> float:
+def _retry_after(answer: Answer) -> float:
     """Seconds; RFC 9110 allows a number or a date."""
-    value = response.headers.get("Retry-After", "")
+    value = answer.headers.get("Retry-After", "")
     try:
         seconds = float(value) if value.isascii() and value.isdigit() else _until(value)
     except (ValueError, TypeError, OverflowError):
@@ -98,15 +88,15 @@ def _until(date: str) -> float:
     return parsedate_to_datetime(date).timestamp() - time.time()
 
 
-def _error_words(response: httpx.Response) -> str:
+def _error_words(answer: Answer) -> str:
     """The server's own words beside the status line, where it has some."""
-    status = f"HTTP {response.status_code} {response.reason_phrase}"
+    status = f"HTTP {answer.status} {answer.reason}"
     try:
-        words = _document_words(json.loads(response.content))
+        words = _document_words(json.loads(answer.content))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        if not response.headers.get("Content-Type", "text/plain").startswith("text/plain"):
+        if not answer.headers.get("Content-Type", "text/plain").startswith("text/plain"):
             return status
-        words = response.content[:300].decode(errors="replace")
+        words = answer.content[:300].decode(errors="replace")
     return f"{status}: {printable(words, 300)}" if words else status
 
 

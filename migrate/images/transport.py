@@ -6,7 +6,6 @@ to do after a failed write is the caller's business.
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import stamina
 
 from migrate.credentials import Login, LoginGate, LoginPatience
 from migrate.errors import LoginError
 from migrate.images.authorization import Authorization, Scopes, repository_of
-from migrate.images.connections import http_client
+from migrate.images.connections import HEADERS, Answer, Connections, UnansweredError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.pace import Lane, Pace, PausedError
-from migrate.images.responses import RegistryError, busy, connection_failure, failure_of, is_web_page, read_response
+from migrate.images.responses import RegistryError, busy, failure_of, is_web_page, read_response
 from migrate.reference import DOCKER_HUB
 
 log = logging.getLogger(__name__)
@@ -82,34 +80,12 @@ class Transport:
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
-        self._new_client: Callable[[], httpx.Client] = partial(
-            http_client,
-            urlsplit(self.base).hostname or "",
-            timeout * _WHOLE_ANSWER,
-            connection.ca_file,
-            insecure=connection.insecure,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            headers={"User-Agent": "rahti-migrate", "Accept-Encoding": "identity"},
-        )
-        self._http = self._new_client()
-        self._own = threading.local()
-        self._clients = [self._http]
+        self._http = Connections(timeout, timeout * _WHOLE_ANSWER, connection.ca_file, insecure=connection.insecure)
         self.authorization = Authorization(self.base, login, self._http, self.refuses_login)
 
     def close(self) -> None:
         """Give the connections back."""
-        for client in self._clients:
-            client.close()
-
-    @property
-    def _client(self) -> httpx.Client:
-        """This thread's connections: one pool for all threads looks at every idle connection for every request."""
-        if not hasattr(self._own, "client"):
-            self._own.client = self._new_client()
-            self._clients.append(self._own.client)
-        client: httpx.Client = self._own.client
-        return client
+        self._http.close()
 
     def ping(self, repository: str = "") -> None:
         """Ask whether this is a registry and whether it takes the login (that of a repository, where one is named).
@@ -120,8 +96,8 @@ class Transport:
         what = f"registry {self.host}"
         scopes = (f"repository:{repository}:",) if repository else ()
         answer = self.ask("GET", _PING, what, scopes, attempts=_PING_ATTEMPTS)
-        if answer.status_code != 200:
-            self.fail(what, answer, {401: FailureClass.LOGIN, 404: FailureClass.INVALID}.get(answer.status_code))
+        if answer.status != 200:
+            self.fail(what, answer, {401: FailureClass.LOGIN, 404: FailureClass.INVALID}.get(answer.status))
         self.clock_ahead = _seconds_ahead(answer.headers.get("Date", ""))
         if self.login.credential(repository) is not None:
             self.gate.works(repository)
@@ -137,19 +113,19 @@ class Transport:
         attempts: int = _ATTEMPTS,
         *,
         follow: bool = False,
-    ) -> httpx.Response:
+    ) -> Answer:
         """A request that changes nothing: repeated while waiting may help, and once where the answer is no."""
 
-        def question() -> httpx.Response:
+        def question() -> Answer:
             answer = self.send(method, path, what, scopes, headers={"Accept": accept}, limit=limit, follow=follow)
-            if answer.status_code == 429 or answer.status_code >= 500:
+            if answer.status == 429 or answer.status >= 500:
                 self.fail(what, answer)
             if is_web_page(answer):
                 raise RegistryError(what, Failure(FailureClass.INVALID, "a web page (a login page?) came as answer"))
             return answer
 
         answer = self.repeated(question, attempts)
-        if answer.status_code in (401, 403):
+        if answer.status in (401, 403):
             answer = self.repeated(question, attempts)  # a router's hiccup must not be taken for a missing right
         return answer
 
@@ -169,8 +145,21 @@ class Transport:
             may_pass = isinstance(error, RegistryError) and error.failure.retry and not error.unasked
             return may_pass and left > 0 and not self.pace.stopped
 
+        first: RegistryError | None = None
+        try:
+            return question()  # mostly that is all; what follows costs more than a small answer
+        except RegistryError as error:
+            first = error
+
+        def asked() -> T:
+            nonlocal first
+            if first is None:
+                return question()
+            error, first = first, None
+            raise error
+
         caller = stamina.RetryingCaller(attempts=None, timeout=None, wait_initial=0.2, wait_max=2.0)
-        return caller.on(again)(question)
+        return caller.on(again)(asked)
 
     def send(
         self,
@@ -183,7 +172,7 @@ class Transport:
         limit: int = _MAX_ANSWER_BYTES,
         *,
         follow: bool = False,
-    ) -> httpx.Response:
+    ) -> Answer:
         """One request with the login, its answer read up to `limit` bytes; redirects are followed where wanted."""
         with self.exchange(method, path, what, scopes, headers, content, follow=follow) as answer:
             return read_response(answer, what, limit)
@@ -199,7 +188,7 @@ class Transport:
         content: Content = None,
         *,
         follow: bool = False,
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator[Answer]:
         """One request with the login, in its turn; the body is not read yet.
 
         Raises:
@@ -215,18 +204,14 @@ class Transport:
                         yield answer
                     finally:
                         answer.close()
-                except httpx.HTTPError as error:
-                    failure = connection_failure(error)
-                    place.ended(failure)
-                    raise RegistryError(what, failure) from None
+                except UnansweredError as error:
+                    place.ended(error.failure)
+                    raise RegistryError(what, error.failure) from None
         except PausedError as paused:
             raise RegistryError(what, paused.failure, unasked=True) from None
-        except (httpx.InvalidURL, UnicodeError):
-            words = "it answers with addresses or tokens that are none"
-            raise RegistryError(what, Failure(FailureClass.INVALID, words)) from None
-        log.debug("%s %s: %s", method, what, answer.status_code)
+        log.debug("%s %s: %s", method, what, answer.status)
 
-    def _admitted(self, send: Callable[[], httpx.Response], repository: str) -> httpx.Response:
+    def _admitted(self, send: Callable[[], Answer], repository: str) -> Answer:
         """Send one request; where the login itself is refused and has worked before, wait for another, then again."""
         for left in reversed(range(LOGIN_ROUNDS)):
             try:
@@ -236,7 +221,7 @@ class Transport:
                 if left and ended and self.wait_for_login(repository):
                     continue
                 raise
-            if not left or answer.status_code != 401 or not self.gate.may_wait(repository):
+            if not left or answer.status != 401 or not self.gate.may_wait(repository):
                 break
             refused = self.authorization.class_of_refusal(repository) is FailureClass.LOGIN
             if not refused or not self.wait_for_login(repository):
@@ -265,12 +250,12 @@ class Transport:
         content: Content,
         *,
         follow: bool,
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send one request; send it again while the registry's challenge brings forth another login than was sent."""
         sent = self.authorization.header(what, scopes, None)
         for left in reversed(range(_LOGIN_TRIES)):
             answer = self._send(method, path, sent, headers or {}, content, follow=follow)
-            if answer.status_code != 401 or not left:
+            if answer.status != 401 or not left:
                 break
             answer = read_response(answer, what, _MAX_ANSWER_BYTES)
             self.authorization.learn(answer)
@@ -288,22 +273,19 @@ class Transport:
         content: Content,
         *,
         follow: bool,
-    ) -> httpx.Response:
+    ) -> Answer:
         own = {"Authorization": authorization} if authorization else {}
-        request = self._client.build_request(
-            method,
-            f"{self.base}{path}",
-            headers={**headers, **own},
-            content=content() if callable(content) else content,
-            timeout=self._ping_seconds if path == _PING else self._http.timeout,
+        timeout = self._ping_seconds if path == _PING else None
+        body = content() if callable(content) else content
+        return self._http.open(
+            method, f"{self.base}{path}", {**HEADERS, **headers, **own}, body, timeout, follow=follow
         )
-        return self._client.send(request, stream=True, follow_redirects=follow)
 
-    def fail(self, what: str, answer: httpx.Response, kind: FailureClass | None = None) -> NoReturn:
+    def fail(self, what: str, answer: Answer, kind: FailureClass | None = None) -> NoReturn:
         """Turn an answer into a RegistryError; a 401 is a refused login only where the login itself is refused."""
         failure = failure_of(answer, kind)
-        if kind is None and answer.status_code == 401:
-            named = _REPOSITORY_PATH.match(answer.request.url.path)
+        if kind is None and answer.status == 401:
+            named = _REPOSITORY_PATH.match(urlsplit(answer.url).path)
             failure = self._refusal(named[1] if named else "", failure)
         raise RegistryError(what, failure)
 

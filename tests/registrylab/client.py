@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from registrylab.images import (
     DOCKER_LIST,
@@ -48,7 +48,7 @@ class LabClient:
 
     def __init__(self, registry: LabRegistry) -> None:
         self.registry = registry
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=registry.url, auth=registry.credential, trust_env=False, verify=False, timeout=60
         )
 
@@ -76,7 +76,7 @@ class LabClient:
             return
         session = self._http.post(f"/v2/{repository}/blobs/uploads/")
         session.raise_for_status()
-        location = httpx.URL(session.headers["Location"]).copy_merge_params({"digest": digest})
+        location = httpx2.URL(session.headers["Location"]).copy_merge_params({"digest": digest})
         self._http.put(location, content=data).raise_for_status()
 
     def push_schema1(self, repository: str, image: Image, tag: str) -> None:
@@ -174,6 +174,6 @@ def _missing_behind(target: LabClient, repository: str, stored: Stored) -> list[
     for blob in [*document.get("layers", ()), *filter(None, [document.get("config")])]:
         try:
             target.blob(repository, blob["digest"])
-        except (httpx.HTTPError, AssertionError):
+        except (httpx2.HTTPError, AssertionError):
             missing.append(blob["digest"])
     return missing
