@@ -2,17 +2,28 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Ends
+from conftest import Ends, Ran
 from registrylab.client import LabClient
 from registrylab.gateway import Answer, Forward, Gateway, Request, gateway
 from registrylab.images import Image, make_image, make_layer, sha256
 from registrylab.strange import compose, layer
+
+OLD_PLAN = "from migrate.images import worker; worker.FRESH_SECONDS = 0.0; from migrate.cli import main; main()"
+"""The program, with a plan that is never fresh: as if hours lay between plan and copy."""
+
+
+def hours_later(ends: Ends, *arguments: object) -> Ran:
+    argv = [sys.executable, "-c", OLD_PLAN, *map(str, arguments)]
+    done = subprocess.run(argv, cwd=ends.folder, env=ends.environment(), capture_output=True, text=True, timeout=120)
+    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def small(name: str) -> Image:
@@ -48,7 +59,7 @@ def test_a_tag_that_moves_after_the_plan_arrives_as_planned_and_the_move_is_said
     planned = config_of(source, "a/app", "latest")
     with at_first(ends.source.host, "blob", lambda: source.push("a/app", small("new"), "latest")) as near:
         manifest = ends.through(ends.manifest("images: [a]"), source=near.host)
-        ran = ends.run("copy", manifest)
+        ran = hours_later(ends, "copy", manifest)
         assert ran.code == 0, ran.text
         assert config_of(target, "a/app", "latest") == planned
         now = source.images()["a/app:latest"]
@@ -64,9 +75,8 @@ def test_a_tag_that_moves_after_the_plan_arrives_as_planned_and_the_move_is_said
 def test_the_move_is_an_event_and_is_kept_in_the_state(ends: Ends, source: LabClient) -> None:
     source.push("a/app", small("old"), "1", "2")
     with at_first(ends.source.host, "blob", lambda: source.push("a/app", small("new"), "1")) as near:
-        ran = ends.run(
-            "copy", ends.through(ends.manifest("images: [a]"), source=near.host), "--format", "json", "--jobs", "1"
-        )
+        through = ends.through(ends.manifest("images: [a]"), source=near.host)
+        ran = hours_later(ends, "copy", through, "--format", "json", "--jobs", "1")
     notes = {event["target"].rpartition(":")[2]: event["note"] for event in ran.events if event["event"] == "done"}
     assert notes["2"] is None
     assert "has moved since it was planned" in notes["1"]

@@ -18,6 +18,7 @@ from migrate.images.plan import Action, Delivered, Plan
 from migrate.images.planner import Scope, make_plan
 from migrate.images.registry import Found, RegistryError
 from migrate.manifest import parse_manifest
+from migrate.reference import parse_reference
 
 LAYERS = [make_layer(f"layer-{n}", 200) for n in range(6)]
 
@@ -108,13 +109,37 @@ def actions(plan: Plan) -> dict[str, str]:
     return {copy.target.short: str(copy.action) for copy in plan.copies}
 
 
-def test_each_distinct_manifest_is_read_once(world: World) -> None:
+def test_a_tag_costs_one_question_at_each_end(world: World) -> None:
     for tag in ("1", "2", "3"):
         world.source.push("a/b", tag, image(0, 1))
         world.source.push("a/c", tag, image(0, 1))
+    first = world.plan("images: [a]")
+    assert world.source.asked == Counter({"manifest 1": 2, "manifest 2": 2, "manifest 3": 2})  # read, not looked at
+    assert world.target.asked == Counter(), "two lists of tags tell that nothing is there"
+    world.carry_out(first)
+    world.source.asked.clear()
     world.plan("images: [a]")
-    assert [n for what, n in world.source.asked.items() if what.startswith("manifest")] == [1]
-    assert world.source.asked["blob"] == 0
+    digest = first.copies[0].source.digest
+    assert world.source.asked == Counter({"find": 6, f"manifest {digest}": 1})  # each distinct manifest once
+    assert world.target.asked == Counter({"find": 6})
+
+
+def test_what_the_list_of_tags_has_is_looked_at(world: World) -> None:
+    for tag in ("1", "2", "3"):
+        world.source.push("a/b", tag, image(0, 1))
+    world.target.push("a/b", "2", image(3))
+    assert actions(world.plan("images: [a]")) == {"a/b:1": "copy", "a/b:2": "conflict", "a/b:3": "link"}
+    assert world.target.asked["find"] == 1
+    world.target.broken["a/b"] = Failure(FailureClass.DENIED, "HTTP 401 Unauthorized")
+    assert set(actions(world.plan("images: [a]")).values()) == {"refused"}
+
+
+def test_a_hub_that_counts_what_is_read_is_looked_at(world: World) -> None:
+    looks = Lookups({"docker.io": world.source}.__getitem__, lambda _: None)
+    world.source.push("library/x", "1", image(0))
+    tag = parse_reference("docker.io/library/x:1", "")
+    assert looks.find_and_read(tag) == looks.find(tag)
+    assert world.source.asked == Counter({"find": 2})
 
 
 def test_overlapping_entries_are_one_wish_and_the_most_particular_options_hold(world: World) -> None:

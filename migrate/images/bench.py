@@ -1,6 +1,7 @@
 """What all workers of a process share: the registries, skopeo, its limits, and what is known of the target."""
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -113,6 +114,7 @@ class Bench:
         on_bytes: told (job number, bytes so far) while skopeo runs.
         why_denied: why the API did not make an image stream, by repository path: what a bare "denied" means.
         link_max: bytes missing at the target up to which an image is brought without skopeo; 0 for never.
+        planned_at: when the source was looked at for the plan (`time.monotonic`).
         arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
 
@@ -128,4 +130,5 @@ class Bench:
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
     why_denied: Mapping[str, str] = field(default_factory=dict)
     link_max: int = 0
+    planned_at: float = field(default_factory=time.monotonic)
     arrived: dict[Reference, str] = field(default_factory=dict)

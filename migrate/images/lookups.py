@@ -12,7 +12,7 @@ from migrate.images.formats import ImageManifest, Kind
 from migrate.images.registry import Found, RegistryError
 from migrate.images.streams import ImageStream, Kept, StreamCatalog, StreamTag
 from migrate.printable import printable
-from migrate.reference import Reference, Repository
+from migrate.reference import DOCKER_HUB, Reference, Repository
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,22 @@ class Lookups:
         return self._registry(reference.repository.registry).find_manifest(
             reference.repository.path, reference.identifier
         )
+
+    def find_and_read(self, reference: Reference) -> Found | None:
+        """What stands under a tag that was never seen before: its manifest is read at once, for it is needed anyway.
+
+        Docker Hub counts what is read, and not what is looked at; what cannot be read is looked at, which tells why.
+        """
+        tag = self.stream_tag(reference)
+        if (tag and tag.digest) or reference.digest or reference.repository.registry == DOCKER_HUB:
+            return self.find(reference)
+        try:
+            found = self._registry(reference.repository.registry).manifest(reference.repository.path, reference.tag)
+        except RegistryError:
+            return self.find(reference)
+        self._manifests.setdefault(found.digest, found)
+        self.read.setdefault(found.digest, found)
+        return Found(found.digest, found.media_type)
 
     def stream(self, repository: Repository) -> ImageStream | None:
         """The image stream of a repository; None where no API tells of it."""

@@ -4,10 +4,10 @@ Asks through Lookups only; every decision is a pure function of the answers. The
 of earlier runs only saves questions.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.content import docker_only_fields
@@ -21,6 +21,9 @@ from migrate.images.registry import Found, RegistryError
 from migrate.manifest import ImageOptions, ImageRequest
 from migrate.quantities import format_size
 from migrate.reference import Reference, Repository, valid_image_stream
+
+_WORTH_A_LIST = 3
+"""Tags of one repository that are looked at by asking for the list of all: it may have many more."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         executor: many questions at a time go through it.
     """
     wanted, notes = resolve(requests, scope, look, executor)
-    present, failed = answers(executor, look.find, [copy.target for copy in wanted if copy.action is Action.COPY])
+    present, failed = _present([copy.target for copy in wanted if copy.action is Action.COPY], scope, look, executor)
     looked = [_refuse_unreadable(copy, failed) for copy in wanted]
     unsure = {copy.target: copy for copy in looked if _needs_comparison(copy, present, scope)}
     different, failed = answers(executor, lambda target: _compared(look, present, unsure[target]), unsure)
@@ -92,8 +95,8 @@ def resolve(
     expanded, notes = expand(requests, scope.target, look, executor)
     everything = [_refuse_name(copy, scope) for copy in refuse_clashes(merge(expanded))]
     wanted = [copy for copy in everything if not scope.project or scope.project in _projects(copy)]
-    sources = [copy.source for copy in wanted if copy.action is Action.COPY]
-    found, failed = answers(executor, partial(_find_source, look), sources)
+    sources = {copy.source: str(copy.target) in scope.delivered for copy in wanted if copy.action is Action.COPY}
+    found, failed = answers(executor, lambda source: _find_source(look, source, seen=sources[source]), sources)
     named = [_with_digest(copy, found, failed) for copy in wanted]
     elsewhere = {copy.target: copy for copy in named if _is_external(look, copy)}
     located, _ = answers(executor, lambda target: _located(look, elsewhere[target]), elsewhere)
@@ -119,9 +122,9 @@ def _refuse_name(copy: Copy, scope: Scope) -> Copy:
     return copy.refused(Failure(FailureClass.UNSUPPORTED, words))
 
 
-def _find_source(look: Lookups, source: Reference) -> Found:
+def _find_source(look: Lookups, source: Reference, *, seen: bool) -> Found:
     """The digest of now. A source that is named by digest is known, but whether it is there is asked too."""
-    found = look.find(source)
+    found = look.find(source) if seen else look.find_and_read(source)
     if found is None:
         raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, ""))
     return found
@@ -301,6 +304,27 @@ def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
 
 
 # --- from source images to actions ------------------------------------------------------------------------------
+
+
+def _present(
+    targets: Sequence[Reference], scope: Scope, look: Lookups, executor: Executor
+) -> tuple[dict[Reference, Found | None], dict[Reference, Failure]]:
+    """What stands under each target tag, None for nothing.
+
+    A repository of which nothing is known is asked for its tags, once; then only those are looked at that it has. One
+    that leaves some out of its list harms nothing: before a tag is put it is looked at again.
+    """
+    unknown: dict[Repository, list[Reference]] = defaultdict(list)
+    for target in targets:
+        if str(target) not in scope.delivered:
+            unknown[target.repository].append(target)
+    several = [repository for repository, tags in unknown.items() if len(tags) >= _WORTH_A_LIST]
+    lists, unlisted = answers(executor, look.tags, several)
+    lists |= {repository: [] for repository, why in unlisted.items() if why.kind is FailureClass.NOT_FOUND}
+    tags = {repository: set(names) for repository, names in lists.items()}
+    absent = {each for repository in tags for each in unknown[repository] if each.tag not in tags[repository]}
+    present, failed = answers(executor, look.find, [target for target in targets if target not in absent])
+    return {**present, **dict.fromkeys(absent)}, failed
 
 
 def _refuse_unreadable(copy: Copy, failed: Mapping[Reference, Failure]) -> Copy:

@@ -31,6 +31,8 @@ _SOURCE_BROKE = "happened during read"
 """With these words containers/image, of skopeo, wraps every error of the stream that it reads from the source."""
 _READING = "reading from the source"
 _LINK_ATTEMPTS = 2
+FRESH_SECONDS = 30.0
+"""So young a plan is as good as a look: a source tag that moves so soon might as well move after the copy."""
 
 
 def perform(bench: Bench, job: Job) -> JobResult:
@@ -288,7 +290,7 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
         return _result(job, copy, _with_foreign_layers(job, failure), started)
     log.info("%s: confirmed as %s", copy.target, top.digest)
     done = _result(job, copy, None, started)
-    note = _move(bench, copy)
+    note = _move(bench, copy) if time.monotonic() - bench.planned_at > FRESH_SECONDS else ""
     return replace(done, target_digest=top.digest, target_media_type=top.media_type, note=note)
 
 

@@ -61,11 +61,17 @@ class CopyRows(Rows):
     def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
         super().__init__(db, path)
         self._one_asks = threading.Lock()
+        self._known_manifests: set[str] | None = None
 
     # --- memory for the planner ---------------------------------------------------------------------------------
 
     def image_manifest(self, digest: str) -> ImageManifest | None:
-        """An image manifest that was read before, by digest."""
+        """An image manifest that was read before, by digest; which ones there are is asked once, at the first."""
+        if self._known_manifests is None:
+            with self._one_asks:
+                self._known_manifests = {row[0] for row in self._db.execute("select digest from image_manifests")}
+        if digest not in self._known_manifests:
+            return None
         query = "select media_type, body from image_manifests where digest = ?"
         with self._one_asks:  # many threads ask, and a connection's statements are not made for that
             row = self._db.execute(query, [digest]).fetchone()
@@ -130,14 +136,9 @@ class CopyRows(Rows):
             rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
-            self._db.table("image_manifests").insert_all(
-                (
-                    {"digest": digest, "media_type": m.media_type, "body": m.body, "seen_at": now()}
-                    for digest, m in plan.image_manifests.items()
-                ),
-                pk="digest",
-                ignore=True,
-            )
+            seen = now()
+            read = ((digest, m.media_type, m.body, seen) for digest, m in plan.image_manifests.items())
+            self._db.conn.executemany("insert or ignore into image_manifests values (?, ?, ?, ?)", read)
 
     def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
         put = _seen(before, copy)
@@ -173,15 +174,9 @@ class CopyRows(Rows):
         with self._writing():
             for copied in result.results:
                 self._record_copy(copied, stamp(retry_at) if retry_at else None)
-            seen = now()
-            self._db.table("blobs").insert_all(
-                (
-                    {"digest": digest, "repository": result.job.target.path, "size": size, "seen_at": seen}
-                    for digest, size in result.blobs
-                ),
-                pk=("digest", "repository"),
-                ignore=True,
-            )
+            seen, path = now(), result.job.target.path
+            rows = ((digest, path, size, seen) for digest, size in result.blobs)
+            self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
 
     def record_left(self, left: Mapping[str, Failure]) -> None:
         """Target tags that nobody could copy, and why: they wait for the next run, however often they were tried."""
@@ -211,7 +206,7 @@ class CopyRows(Rows):
             "outcome": str(ended["status"]) if not retry_at else FAILED,
             "error_class": ended["error_class"], "error": ended["error"],
         }  # fmt: skip
-        self._db.table("attempts").insert(attempt)
+        self._add("attempts", attempt)
 
     def record_verified(self, verified: Iterable[Verified], refused: Iterable[Copy] = (), *, deep: bool) -> None:
         """Keep what verify said of each target tag, also of one that no copy has put there; and what it refused.

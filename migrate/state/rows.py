@@ -47,6 +47,12 @@ class Rows:
         query = f"update [{table}] set {columns} where [{key}] = ?"  # noqa: S608 - names of columns are constants
         self._db.execute(query, [*changes.values(), value])
 
+    def _add(self, table: str, row: Mapping[str, Any]) -> None:
+        """Add one row; sqlite-utils' own `insert` asks for the table's shape before."""
+        columns, places = ", ".join(f"[{name}]" for name in row), ", ".join("?" * len(row))
+        query = f"insert into [{table}] ({columns}) values ({places})"  # noqa: S608 - names of columns are constants
+        self._db.execute(query, [*row.values()])
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with in_words(self.path), self._db.atomic():
