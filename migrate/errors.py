@@ -21,9 +21,13 @@ class MigrateError(Exception):
     Args:
         what: names the object and says what happened; one sentence without a full stop.
         advice: what to do now; may be empty where `what` already says it.
+
+    Attributes:
+        names_its_place: whether each line begins with the file that it is about.
     """
 
     exit_code = ExitCode.FAILED
+    names_its_place = False
 
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(what)

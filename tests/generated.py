@@ -50,7 +50,8 @@ def cli_reference() -> str:
 def _commands(group: Any, prefix: str = "") -> dict[str, Any]:
     """All commands by what is typed, those of groups too."""
     found: dict[str, Any] = {}
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         below = _commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else {f"{prefix}{name}": command}
         found.update(below)
     return found

@@ -341,15 +341,17 @@ def test_version_and_help(ends: Ends) -> None:
     assert json.loads(ends.run("schema").out)["title"] == "rahti-migrate manifest"
 
 
-def test_interrupted_while_it_is_being_loaded_it_ends_without_a_traceback(ends: Ends) -> None:
+@pytest.mark.parametrize(("module", "said"), [("typer", ""), ("urllib3", "stopped; nothing was written\n")])
+def test_interrupted_while_it_is_being_loaded_it_ends_without_a_traceback(module: str, said: str) -> None:
     script = (
         "import os, signal, sys\n"
         "class Interrupts:\n"
         "  def find_spec(self, name, *_):\n"
-        "    if name == 'urllib3': os.kill(os.getpid(), signal.SIGINT)\n"
+        f"    if name == '{module}': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupts())\n"
         "from migrate.cli import main\n"
         "main()"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "")
+    argv = [sys.executable, "-c", script, "copy", "m.yaml"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, said)

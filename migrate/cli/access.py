@@ -42,7 +42,11 @@ from migrate.state import NoStateError, State, read_state
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken back.")]
 
 app = typer.Typer(
-    name="access", help="Who may pull from the target projects.", no_args_is_help=True, rich_markup_mode=None
+    name="access",
+    help="Who may pull from the target projects.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
@@ -426,3 +430,6 @@ def _taken_back(run: AccessRun, undo: Undo, *, dry_run: bool) -> str:
         return " -> ".join(filter(None, trouble(run.ends, undo.applied.project, error)))
     run.state.record_reverted(undo.applied)
     return ""
+
+
+COMMANDS = (plan, apply, revert, verify)

@@ -6,22 +6,46 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from migrate import __version__
-from migrate.cli import access, check, copy, demo, finish, init, plan, rewrite, rollback, run, schema, status, verify
 from migrate.cli.interrupt import StoppedError, stop_signals
 from migrate.cli.options import result, say
 from migrate.errors import ExitCode, MigrateError
-from migrate.manifest import ManifestError
 
 log = logging.getLogger(__name__)
 
+COMMANDS = (
+    "demo", "init", "check", "plan", "copy", "verify", "access", "rewrite", "run", "finish", "status", "rollback",
+    "schema",
+)  # fmt: skip
+"""Each is a module of this package, with a function of the same name; `access` has commands of its own."""
+
+
+class Commands(TyperGroup):
+    """The commands, each loaded when it is asked for: all together take longer to load than a small copy to run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's words
+        """Their names, in the order of a move."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One of them, loaded now; all where there is none of that name, for one of them is meant."""
+        for name in (cmd_name,) if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.add_command(_loaded(name), name)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="rahti-migrate",
+    cls=Commands,
     help="Move OpenShift 3.11 projects (Rahti 1) to OpenShift 4 (Rahti 2): images, who may pull, workloads.",
     no_args_is_help=True,
     add_completion=True,
@@ -29,6 +53,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _loaded(name: str) -> Any:
+    module = import_module(f"migrate.cli.{name}")
+    group = getattr(module, "app", None) or typer.Typer(add_completion=False, rich_markup_mode=None)
+    for function in getattr(module, "COMMANDS", None) or (getattr(module, name),):
+        group.command()(_exiting(function))
+    return get_command(group)
 
 
 def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
@@ -39,17 +71,6 @@ def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
         raise typer.Exit(command(*args, **kwargs))
 
     return run_and_exit
-
-
-_COMMANDS = (
-    demo.demo, init.init, check.check, plan.plan, copy.copy, verify.verify, rewrite.rewrite, run.run, finish.finish,
-    status.status, rollback.rollback, schema.schema,
-)  # fmt: skip
-for command in _COMMANDS:
-    app.command()(_exiting(command))
-for subcommand in (access.plan, access.apply, access.revert, access.verify):
-    access.app.command()(_exiting(subcommand))
-app.add_typer(access.app)
 
 
 def _version(wanted: bool) -> None:
@@ -106,11 +127,8 @@ def _exit_code() -> int:
         kept = f"the state is good: run again to go on: {stopped.again}" if stopped.again else "nothing was written"
         say(f"stopped; {kept}")
         return ExitCode.INTERRUPTED
-    except ManifestError as error:
-        say(str(error))
-        return error.exit_code
     except MigrateError as error:
-        say(f"rahti-migrate: {error}")
+        say(str(error) if error.names_its_place else f"rahti-migrate: {error}")
         return error.exit_code
     except Exception as error:
         log.debug("traceback", exc_info=True)

@@ -17,6 +17,8 @@ _SHOWN = 50
 class ManifestError(UsageError):
     """A wrong manifest; one line for each problem, as `file:line:column: words`."""
 
+    names_its_place = True
+
     def __init__(self, path: Path, problems: list[Problem]) -> None:
         self.problems = sorted(set(problems))
         lines = [f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems[:_SHOWN]]
