@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from migrate.kinds import Kind
 from migrate.state.rows import Rows
 from migrate.state.times import now
 from migrate.workloads.applied import AppliedObject, digest_of, our_fields, replaced
-from migrate.workloads.apply import Planned, Sent
+
+if TYPE_CHECKING:  # a copy needs the state, and none of the rules for workloads
+    from migrate.workloads.apply import Planned, Sent
 
 
 class ObjectRows(Rows):
     """The table `objects`."""
 
-    def record_sending(self, planned: Planned, server: str) -> int:
+    def record_sending(self, planned: "Planned", server: str) -> int:
         """An object is about to be sent; the number of its row."""
         item = planned.item
         row = {
@@ -25,7 +27,7 @@ class ObjectRows(Rows):
         with self._writing():
             return int(self._db.table("objects").insert(row).last_pk or 0)
 
-    def record_sent(self, row: int, sent: Sent) -> None:
+    def record_sent(self, row: int, sent: "Sent") -> None:
         """What came of it; one that was surely not taken leaves nothing."""
         with self._writing():
             if sent.document is not None:
