@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.pace import LONGEST_WAIT, Lane, Pace, PausedError
+from migrate.images.pace import LONGEST_WAIT, Lane, Pace, PausedError, workers_for
 
 BUSY = Failure(FailureClass.RATE_LIMITED, "HTTP 429")
 DOWN = Failure(FailureClass.NETWORK, "connection refused")
@@ -181,3 +181,22 @@ def test_never_more_at_once_than_the_limit_and_never_stuck(most: int, answers: l
         list(pool.map(ask, answers))
     assert worst <= most
     assert 1 <= made.limit(Lane.REQUESTS) <= most
+
+
+def test_the_round_trip_is_that_of_the_fastest_good_answer() -> None:
+    clock = Clock()
+    made = Pace("r.example", clock=clock)
+    seen = []
+    for seconds, failure in ((0.03, None), (0.02, None), (0.001, Failure(FailureClass.NETWORK, "")), (0.5, None)):
+        with made.place(Lane.REQUESTS) as place:
+            clock.now += seconds
+            place.ended(failure)
+        seen.append(round(made.round_trip, 3))
+    assert seen == [0.03, 0.02, 0.02, 0.02]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "cores", "workers"), [(0, 1, 8), (1, 2, 9), (20, 2, 32), (50, 2, 64), (500, 2, 64), (1, 64, 64)]
+)
+def test_a_long_link_gets_more_workers(milliseconds: int, cores: int, workers: int) -> None:
+    assert workers_for(milliseconds / 1000, cores) == workers

@@ -1,5 +1,6 @@
 """One module per command: parse, call, print, exit code. No decisions about images here."""
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -13,6 +14,7 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+    gc.disable()  # what is loaded stays: nothing to collect
     from migrate.cli.main import main as run
 
     run()

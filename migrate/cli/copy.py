@@ -40,7 +40,7 @@ from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.pace import TROUBLE
+from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.report.documents import copy_document, plan_document, result_document
@@ -245,9 +245,11 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: b
 
 
 def _jobs_of_manifest(session: Session) -> int:
-    """`transfer.jobs`; auto is four a core, for a copy mostly waits for the link."""
+    """`transfer.jobs`; auto is what suits the slower of the links to both registries, as the plan has seen it."""
     wanted = session.manifest.file.transfer.jobs
-    return wanted if isinstance(wanted, int) else min(16, 4 * (os.cpu_count() or 2))
+    if isinstance(wanted, int):
+        return wanted
+    return workers_for(max(end.pace.round_trip for end in (session.source, session.target)), os.cpu_count() or 2)
 
 
 def _bench(run: Run, known: dict[str, set[str]]) -> Bench:

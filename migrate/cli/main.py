@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and the one place where errors become words and exit codes."""
 
+import gc
 import logging
 import os
 import signal
@@ -68,6 +69,8 @@ def _exiting(command: Callable[..., int]) -> Callable[..., NoReturn]:
 
     @wraps(command)
     def run_and_exit(*args: object, **kwargs: object) -> NoReturn:
+        gc.freeze()
+        gc.enable()
         raise typer.Exit(command(*args, **kwargs))
 
     return run_and_exit

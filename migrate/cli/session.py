@@ -31,7 +31,7 @@ from migrate.state import State
 
 End = Literal["source", "target"]
 ENDS: tuple[End, ...] = get_args(End)
-QUESTIONS_AT_A_TIME = 16
+QUESTIONS_AT_A_TIME = 32
 _TIMEOUT, _HASTY_TIMEOUT = 60.0, 15.0
 _UPSTREAM_PATIENCE = 30.0
 """Seconds for registries that the manifest does not name (the tags of others go on), and for all of who is hasty."""
@@ -88,7 +88,10 @@ class Session:
     def _pace(self, host: str) -> Pace:
         patience = self.manifest.file.transfer.patience
         patience = patience if self._is_named(host) and not self.hasty else min(patience, _UPSTREAM_PATIENCE)
-        pace = Pace(host, patience=patience, stopped=self.stop.soon, tell=say)
+        copies = min(
+            16, 4 * (os.cpu_count() or 2)
+        )  # each run of skopeo is a process of 25 MB, with requests of its own
+        pace = Pace(host, copies=copies, patience=patience, stopped=self.stop.soon, tell=say)
         pace.longest_wait = self._longest_wait
         return pace
 

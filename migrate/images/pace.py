@@ -14,6 +14,10 @@ from enum import Enum
 from migrate.images.failures import Failure, FailureClass
 from migrate.quantities import format_duration
 
+FEWEST, MOST = 8, 64
+"""Workers by default, on a link of no length and on a long one."""
+_WORKERS_A_SECOND = 1200.0
+"""Of a round trip: 32 workers on a link of 20 ms (docs/benchmarks.md)."""
 LONGEST_WAIT = 60.0
 """Seconds that a worker waits by itself; where a registry asks for more, the worker does something else meanwhile."""
 PATIENCE = 600.0
@@ -89,12 +93,13 @@ class Pace:
 
     Attributes:
         longest_wait: seconds that a thread waits in a pause; where the registry asks for more, its work is put off.
+        round_trip: seconds that the fastest good answer took; 0 before the first.
     """
 
     def __init__(
         self,
         host: str,
-        requests: int = 32,
+        requests: int = MOST,
         copies: int = 1024,
         patience: float = PATIENCE,
         stopped: threading.Event | None = None,
@@ -116,6 +121,7 @@ class Pace:
         self._rounds = 0
         self._trouble_since = 0.0
         self._last: Failure | None = None
+        self.round_trip = 0.0
 
     @contextmanager
     def place(self, lane: Lane) -> Iterator["Place"]:
@@ -182,8 +188,11 @@ class Pace:
             words = f"{self._host} asks to be left alone for {format_duration(pause)}"
             raise PausedError(Failure(FailureClass.RATE_LIMITED, words, pause))
 
-    def _answered(self, lane: Lane) -> None:
+    def _answered(self, lane: Lane, began: float) -> None:
         with self._changed:
+            if lane is Lane.REQUESTS:
+                took = self._clock() - began
+                self.round_trip = min(self.round_trip or took, took)
             silent, rounds = self._clock() - self._trouble_since, self._rounds
             self._rounds = 0
             self._lanes[lane].grow()
@@ -221,6 +230,16 @@ class Place:
     def ended(self, failure: Failure | None) -> None:
         """The registry answered; or it said that it has too much to do, said nothing, or could not be reached."""
         if failure is None or failure.kind not in TROUBLE:
-            self._pace._answered(self._lane)
+            self._pace._answered(self._lane, self._began)
         else:
             self._pace._troubled(self._lane, self._began, failure)
+
+
+def workers_for(round_trip: float, cores: int) -> int:
+    """How many workers keep a link busy whose round trip takes so many seconds. Pure.
+
+    A worker mostly waits for answers, one after another: on a long link many do so side by side; on a short one more
+    than four a core only wait for each other.
+    """
+    near = min(max(FEWEST, 4 * cores), MOST)
+    return min(max(near, FEWEST + int(round_trip * _WORKERS_A_SECOND)), MOST)
