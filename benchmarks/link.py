@@ -75,7 +75,9 @@ class Half(asyncio.Protocol):
 
     def _pass_on(self) -> None:
         self._timer = None
-        sink = self.other.transport if self.other else None
+        if self.other is None:
+            return  # not connected through yet: `join` wakes it then
+        sink = self.other.transport
         now = self._loop.time() + 0.0005
         while self._queue and self._queue[0][0] <= now:
             data = self._queue.popleft()[1]
