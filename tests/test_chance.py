@@ -15,7 +15,7 @@ RUNS = 12
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_storm_only_costs_time(ends: Ends, source: LabClient, target: LabClient, seed: int) -> None:
     wanted = fill_demo(source, scale=0.01)
-    rules = [Rule(fault, chance=0.004) for fault in STORM]
+    rules = [Rule(fault, chance=0.006) for fault in STORM]
     with (
         faulty(ends.source.host, *rules, seed=seed) as (near, at_source),
         faulty(ends.target.host, *rules, seed=seed + 100) as (far, at_target),

@@ -113,7 +113,7 @@ def test_a_source_tag_that_moved_is_copied_again(ends: Ends, source: LabClient, 
     assert ends.run("copy", manifest).code == 0
     source.push("a/b", small("two"), "latest")
     ran = ends.run("plan", manifest, "--format", "json")
-    assert ran.json["copies"][0]["reason"] == "the source tag has moved since"
+    assert ran.json["copies"][0]["reason"].startswith("the source tag has moved since")
     assert ends.run("copy", manifest).code == 0
     assert document(target, "a/b", "latest")["config"] == {
         **document(source, "a/b", "latest")["config"],  # type: ignore[dict-item]

@@ -79,7 +79,7 @@ class World:
         self.source, self.target = DictRegistry(), DictRegistry()
         self.delivered: dict[str, Delivered] = {}
 
-    def plan(self, body: str, **scope: int) -> Plan:
+    def plan(self, body: str, **scope: object) -> Plan:
         head = "version: 1\nsource: {registry: 'old:1'}\ntarget: {registry: 'new:1'}\n"
         manifest = parse_manifest((head + body).encode(), Path("m.yaml"))
         look = Lookups({"old:1": self.source, "new:1": self.target}.__getitem__, lambda _: None)
@@ -140,6 +140,27 @@ def test_a_hub_that_counts_what_is_read_is_looked_at(world: World) -> None:
     tag = parse_reference("docker.io/library/x:1", "")
     assert looks.find_and_read(tag) == looks.find(tag)
     assert world.source.asked == Counter({"find": 2})
+
+
+@pytest.mark.parametrize(
+    ("held", "link_max", "action", "words"),
+    [
+        ([0, 1, 2], 10_000, "link", "all but"),
+        ([0, 1, 2], 200, "copy", "not at the target yet"),
+        ([0, 1, 2], 0, "copy", "not at the target yet"),
+        ([0], 10_000, "copy", "not at the target yet"),
+        ([], 10_000, "copy", "not at the target yet"),
+        ([0, 1, 2, 3, "config"], 1, "link", "all of it is at the target"),
+    ],
+)
+def test_what_is_nearly_there_is_linked(
+    world: World, held: list[int | str], link_max: int, action: str, words: str
+) -> None:
+    pushed = world.source.push("a/b", "1", image(0, 1, 2, 3))
+    digests = [pushed.config.digest if which == "config" else LAYERS[int(which)].digest for which in held]
+    plan = world.plan("images: [a]", link_max=link_max, held={digest: {"x/y"} for digest in digests})
+    assert actions(plan) == {"a/b:1": action}
+    assert words in plan.copies[0].reason
 
 
 def test_overlapping_entries_are_one_wish_and_the_most_particular_options_hold(world: World) -> None:

@@ -41,9 +41,9 @@ def delivery(layers: list[str]) -> Delivery:
         {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
-            "config": {"mediaType": DOCKER_CONFIG, "digest": sha256("".join(layers).encode()), "size": 2**21},
+            "config": {"mediaType": DOCKER_CONFIG, "digest": sha256("".join(layers).encode()), "size": 2**25},
             "layers": [
-                {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": blob(name), "size": 2**21}
+                {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": blob(name), "size": 2**25}
                 for name in layers
             ],
         }

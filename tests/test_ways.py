@@ -165,7 +165,8 @@ def test_a_server_that_gives_back_the_login_does_not_show_it(ends: Ends, source:
 
 
 def test_a_proxy_address_that_is_none_is_said_without_its_password(ends: Ends) -> None:
-    ran = ends.run("plan", ends.manifest("images: ['a/b:1']"), HTTP_PROXY="http://user:Pa55/word@proxy.example")
+    manifest = ends.through(ends.manifest("images: ['a/b:1']"), source="old.invalid:5000")
+    ran = ends.run("plan", manifest, HTTP_PROXY="http://user:Pa55/word@proxy.example")
     assert ran.code == 2
     assert "a proxy's address in the environment" in ran.err
     assert "Pa55" not in ran.text

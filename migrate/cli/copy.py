@@ -40,9 +40,11 @@ from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
 from migrate.images.failures import Failure, FailureClass
+from migrate.images.graph import siblings_of
 from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
+from migrate.images.unpacking import DiffIds
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
 from migrate.state import State
@@ -223,11 +225,13 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: b
     run.session.free_workers()
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
+    streams = ThreadPoolExecutor(workers, thread_name_prefix="blob")
     with progress(plan, tags, quiet=quiet) as show:
         known = run.state.blobs()
-        bench = _bench(run, known)
+        bench = _bench(run, plan, known)
         bench.on_bytes = show.moved
         bench.why_denied = unmade
+        bench.streams = streams
         perform = partial(worker.perform, bench)
         try:
             held, gone = run.session.is_held, run.session.is_gone
@@ -241,7 +245,8 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: b
         finally:
             interrupted = stop.soon.is_set()
             stop.now.set()
-            pool.shutdown(wait=not interrupted, cancel_futures=True)
+            for each in (pool, streams):
+                each.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def _jobs_of_manifest(session: Session) -> int:
@@ -252,7 +257,7 @@ def _jobs_of_manifest(session: Session) -> int:
     return workers_for(max(end.pace.round_trip for end in (session.source, session.target)), os.cpu_count() or 2)
 
 
-def _bench(run: Run, known: dict[str, set[str]]) -> Bench:
+def _bench(run: Run, plan: Plan, known: dict[str, set[str]]) -> Bench:
     transfer = run.session.manifest.file.transfer
     assert run.program
     return Bench(
@@ -266,6 +271,7 @@ def _bench(run: Run, known: dict[str, set[str]]) -> Bench:
         gate=PutGate(transfer.manifest_puts_per_repository),
         book=BlobBook(known),
         link_max=transfer.link_max_missing,
+        diff_ids=DiffIds(run.state.diff_ids(), siblings_of(plan.images)),
     )
 
 

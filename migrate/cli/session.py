@@ -224,6 +224,7 @@ class Session:
             size_limits=self.size_limits(),
             image_streams=self.target.is_openshift,
             aliases=self.image_cluster("target") is not None,
+            link_max=self.manifest.file.transfer.link_max_missing,
         )
         if memory is None:
             return fixed

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 from migrate.images import skopeo
 from migrate.images.lookups import Lookups
 from migrate.images.registry import Registry
+from migrate.images.unpacking import DiffIds
 from migrate.reference import Reference, Repository
 
 _LOOK_SECONDS = 0.5
+_REFUSALS = 3
+"""So often in a row a repository may refuse to lend a blob to a project before it is asked no more."""
 
 
 class BlobBook:
@@ -28,6 +32,7 @@ class BlobBook:
         self._lock = threading.Lock()
         self._flying: set[str] = set()
         self._landed = threading.Condition()
+        self._refusals: Counter[tuple[str, str]] = Counter()
 
     def sure(self, repository: str, digest: str) -> bool:
         """Whether this process has seen the blob there."""
@@ -73,11 +78,33 @@ class BlobBook:
             for digest in digests:
                 self._sure[digest].discard(repository)
 
-    def origins(self, digest: str, but: str) -> list[str]:
-        """Repositories to mount it from: first those seen, then those that earlier runs remember; a few."""
+    def origins(self, digest: str, repository: str) -> list[str]:
+        """Where a repository may mount a blob from: first where it was seen, then what earlier runs remember; a few.
+
+        A place that did not give it again and again is none any more: OpenShift answers so where the login may not
+        pull there.
+        """
+        project = _project(repository)
         with self._lock:
             found = [*sorted(self._sure[digest]), *sorted(self._hinted.get(digest, ()))]
-        return [name for name in dict.fromkeys(found) if name != but][:2]
+            open_ones = [name for name in found if self._refusals[project, name] < _REFUSALS]
+        return [name for name in dict.fromkeys(open_ones) if name != repository][:2]
+
+    def expects(self, digest: str, repository: str) -> bool:
+        """Whether a blob need not be sent, as far as is known: the repository has it, or may mount it."""
+        with self._lock:
+            is_there = repository in self._sure[digest] or repository in self._hinted.get(digest, ())
+        return is_there or bool(self.origins(digest, repository))
+
+    def gave(self, origin: str, repository: str, *, gave: bool) -> None:
+        """Whether a repository has lent a blob to another one."""
+        key = (_project(repository), origin)
+        with self._lock:
+            self._refusals[key] = 0 if gave else self._refusals[key] + 1
+
+
+def _project(repository: str) -> str:
+    return repository.partition("/")[0]
 
 
 class PutGate:
@@ -114,6 +141,8 @@ class Bench:
         on_bytes: told (job number, bytes so far) while skopeo runs.
         why_denied: why the API did not make an image stream, by repository path: what a bare "denied" means.
         link_max: bytes missing at the target up to which an image is brought without skopeo; 0 for never.
+        streams: brings large blobs of one image at the same time; one after another where there is none.
+        diff_ids: what layers of schema 1 images are once unpacked.
         planned_at: when the source was looked at for the plan (`time.monotonic`).
         arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
@@ -130,5 +159,7 @@ class Bench:
     on_bytes: Callable[[int, int], None] = field(default=lambda _job, _bytes: None)
     why_denied: Mapping[str, str] = field(default_factory=dict)
     link_max: int = 0
+    streams: Executor | None = None
+    diff_ids: DiffIds = field(default_factory=DiffIds)
     planned_at: float = field(default_factory=time.monotonic)
     arrived: dict[Reference, str] = field(default_factory=dict)

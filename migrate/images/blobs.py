@@ -3,14 +3,23 @@
 Each blob crosses once, whoever needs it: who brings one says so in the `BlobBook`, and the others wait and mount it.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from functools import partial
+from typing import TypeVar
 
 from migrate.images.bench import Bench
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import Descriptor
 from migrate.images.registry import RegistryError, Upload
 from migrate.images.transfer import Job
+from migrate.images.unpacking import Origin
 from migrate.reference import Repository
+
+SIDE_BY_SIDE = 2**20
+"""Bytes from which on a blob is brought at the same time as others of its image."""
+T = TypeVar("T")
 
 
 class CopyFailedError(Exception):
@@ -19,6 +28,19 @@ class CopyFailedError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
         self.failure = failure
+
+
+def byte_count(blobs: Sequence[Descriptor]) -> int:
+    """Bytes of blobs, as far as they are known."""
+    return sum(max(blob.size, 0) for blob in blobs)
+
+
+def is_suspect(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
+    """Whether verify found this image damaged; then nothing that was seen of its blobs counts."""
+    suspect = any(copy.suspect for copy in job.copies)
+    if suspect:
+        bench.book.forget(job.target.path, (blob.digest for blob in blobs))
+    return suspect
 
 
 def is_there(bench: Bench, repository: Repository, blob: Descriptor, *, whole: bool = False) -> bool:
@@ -46,16 +68,22 @@ def _is_whole(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
 
 def mounted(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
     """Whether a blob could be taken from another repository of the target."""
-    for origin in bench.book.origins(blob.digest, but=repository.path):
+    for origin in bench.book.origins(blob.digest, repository.path):
         try:
             upload = bench.target.mount(repository.path, blob.digest, origin)
         except RegistryError:
             return False  # bringing it works without
+        bench.book.gave(origin, repository.path, gave=upload is None)
         if upload is not None:
             bench.target.cancel(upload)
         elif _is_mounted(bench, repository, blob, origin):
             return True
     return False
+
+
+def at_hand(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
+    """Whether a target repository has a blob by now: it was seen there, or can be mounted."""
+    return bench.book.sure(repository.path, blob.digest) or mounted(bench, repository, blob)
 
 
 def _is_mounted(bench: Bench, repository: Repository, blob: Descriptor, origin: str) -> bool:
@@ -66,9 +94,9 @@ def _is_mounted(bench: Bench, repository: Repository, blob: Descriptor, origin: 
     return True
 
 
-def is_light(bench: Bench, blobs: Sequence[Descriptor]) -> bool:
+def is_light(bench: Bench, repository: Repository, blobs: Sequence[Descriptor]) -> bool:
     """Whether so few bytes of these are missing at the target, as far as is known, that skopeo is not needed."""
-    unknown = [blob for blob in blobs if not bench.book.origins(blob.digest, but="")]
+    unknown = [blob for blob in blobs if not bench.book.expects(blob.digest, repository.path)]
     return all(blob.size >= 0 for blob in blobs) and sum(blob.size for blob in unknown) <= bench.link_max
 
 
@@ -79,18 +107,42 @@ def link(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> int:
         CopyFailedError: it was stopped.
         RegistryError, LoginError: a blob could not be brought.
     """
-    sent = 0
+    moved = Moved(bench, job)
+    left = list(blobs)
+    while left:
+        brought = side_by_side(bench, lambda blob: bring(bench, job, blob, from_source(bench, job, blob), moved), left)
+        left = [blob for blob, is_there_now in zip(left, brought, strict=True) if not is_there_now]
+        wait_for(bench, left[:1])
+    return moved.bytes
 
-    def moved(more: int) -> None:
-        nonlocal sent
-        sent += more
-        bench.on_bytes(job.number, sent)
 
-    postponed = [blob for blob in blobs if not _brought(bench, job, blob, moved)]
-    for blob in postponed:
-        while not _brought(bench, job, blob, moved):
-            wait_for(bench, [blob])
-    return sent
+class Moved:
+    """Counts the bytes that are sent for a job, and tells them. Safe to use from many threads."""
+
+    def __init__(self, bench: Bench, job: Job) -> None:
+        self.bytes = 0
+        self._tell = partial(bench.on_bytes, job.number)
+        self._lock = threading.Lock()
+
+    def __call__(self, more: int) -> None:
+        """So many more."""
+        with self._lock:
+            self.bytes += more
+            self._tell(self.bytes)
+
+
+def side_by_side(bench: Bench, do: Callable[[Descriptor], T], blobs: Sequence[Descriptor]) -> list[T]:
+    """Do something for each blob: the large ones at the same time, the small ones one after another.
+
+    For small ones there are enough other images to do at the same time, and a thread costs as much as such a blob.
+    """
+    large = [blob for blob in blobs if not 0 <= blob.size < SIDE_BY_SIDE]
+    others = {blob.digest: bench.streams.submit(do, blob) for blob in large[1:]} if bench.streams else {}
+    try:
+        own = {blob.digest: do(blob) for blob in blobs if blob.digest not in others}
+    finally:
+        wait(others.values())
+    return [others[blob.digest].result() if blob.digest in others else own[blob.digest] for blob in blobs]
 
 
 def wait_for(bench: Bench, blobs: Sequence[Descriptor]) -> None:
@@ -103,46 +155,59 @@ def wait_for(bench: Bench, blobs: Sequence[Descriptor]) -> None:
         raise CopyFailedError(Failure(FailureClass.INTERRUPTED, ""))
 
 
-def _brought(bench: Bench, job: Job, blob: Descriptor, moved: Callable[[int], None]) -> bool:
-    """Make a blob be in the target repository; False where somebody else is bringing it to the target now."""
-    if bench.book.sure(job.target.path, blob.digest) or mounted(bench, job.target, blob):
+def from_source(bench: Bench, job: Job, blob: Descriptor) -> Origin:
+    """The blob as the source has it."""
+    source = bench.registry(job.source.registry)
+    return lambda: source.blob(job.source.path, blob.digest)
+
+
+def bring(bench: Bench, job: Job, blob: Descriptor, origin: Origin, moved: Moved) -> bool:
+    """Make a blob be in the target repository; False where somebody else is bringing it to the target now.
+
+    Args:
+        bench: of all workers.
+        job: whose it is.
+        blob: its size may be unknown.
+        origin: gives its bytes, if they must be sent.
+        moved: told of bytes that were sent.
+
+    Raises:
+        CopyFailedError: it was stopped.
+        RegistryError, LoginError: it could not be brought.
+        What `origin` raises.
+    """
+    if at_hand(bench, job.target, blob):
         return True
     if not bench.book.claim([blob.digest]):
         return False
     try:
-        if not mounted(bench, job.target, blob):  # it may have landed before it was ours
-            _send_missing(bench, job, blob, moved)
+        if not at_hand(bench, job.target, blob):  # it may have landed before it was ours
+            _send_missing(bench, job, blob, origin, moved)
     finally:
         bench.book.release([blob.digest])
     return True
 
 
-def _send_missing(bench: Bench, job: Job, blob: Descriptor, moved: Callable[[int], None]) -> None:
+def _send_missing(bench: Bench, job: Job, blob: Descriptor, origin: Origin, moved: Moved) -> None:
     """Ask for the blob and for an upload in one request, by mounting it from the repository itself."""
     upload = bench.target.mount(job.target.path, blob.digest, job.target.path)
     if upload is None and is_there(bench, job.target, blob):
         return
-    _send(bench, job, blob, upload or bench.target.open_upload(job.target.path), moved)
-
-
-def _send(bench: Bench, job: Job, blob: Descriptor, upload: Upload, moved: Callable[[int], None]) -> None:
-    """Stream a blob from the source; where an answer got lost it may have arrived all the same."""
+    upload = upload or bench.target.open_upload(job.target.path)
     try:
-        _stream(bench, job, blob, upload, moved)
-    except RegistryError as error:
+        _stream(bench, blob, upload, origin, moved)
+    except RegistryError as error:  # an answer that got lost may be that of a blob that arrived
         if is_there(bench, job.target, blob):
             return
         if not error.failure.retry:
             raise
-        _stream(bench, job, blob, bench.target.open_upload(job.target.path), moved)
+        _stream(bench, blob, bench.target.open_upload(job.target.path), origin, moved)
     bench.book.add(job.target.path, blob.digest)
 
 
-def _stream(bench: Bench, job: Job, blob: Descriptor, upload: Upload, moved: Callable[[int], None]) -> None:
-    source = bench.registry(job.source.registry)
-
+def _stream(bench: Bench, blob: Descriptor, upload: Upload, origin: Origin, moved: Moved) -> None:
     def content() -> Iterator[bytes]:
-        for chunk in source.blob(job.source.path, blob.digest):
+        for chunk in origin():
             if bench.watch.stop.is_set():
                 raise CopyFailedError(Failure(FailureClass.INTERRUPTED, ""))
             yield chunk

@@ -96,7 +96,7 @@ def _image_differences(
         return ["it is no container image"]
     if _same_blobs(wanted, found):
         return []
-    recompressed = delivery.method is Method.SKOPEO
+    recompressed = delivery.method is not Method.CARRY
     return differences(source.content(wanted), target.content(found), recompressed=recompressed)
 
 

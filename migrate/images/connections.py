@@ -121,6 +121,15 @@ class Connections:
         self._ways: dict[tuple[str, str], Callable[..., urllib3.BaseHTTPResponse]] = {}
         self._managers: list[urllib3.PoolManager] = []
 
+    def check_way(self, url: str) -> None:
+        """Look how a host is reached; asks nothing.
+
+        Raises:
+            UsageError: a proxy's address in the environment is none.
+        """
+        scheme, _, rest = url.partition("://")
+        self._way(scheme, rest.partition("/")[0])
+
     def close(self) -> None:
         """Close what is kept."""
         for manager in self._managers:

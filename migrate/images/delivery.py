@@ -16,6 +16,7 @@ from migrate.images.formats import (
     convert,
     make_index,
 )
+from migrate.images.schema1 import can_be_built
 from migrate.manifest import ALL_PLATFORMS, ImageOptions
 
 
@@ -24,6 +25,8 @@ class Method(StrEnum):
 
     CARRY = "carry"
     """skopeo carries them as they are; the converted manifest is put by us."""
+    BUILD = "build"
+    """Docker schema 1: the layers are streamed, and the config is built here from its history and their diffIDs."""
     SKOPEO = "skopeo"
     """skopeo converts and puts it under the tag itself."""
 
@@ -47,8 +50,8 @@ class Delivery:
 
     Attributes:
         parts: the images to carry, in the index's order; one for a plain image.
-        top: what goes under the tag; None where skopeo makes it.
-        origin: the digest that skopeo converts; empty for CARRY.
+        top: what goes under the tag; None where it is made while copying (BUILD, SKOPEO).
+        origin: the digest that is converted; empty for CARRY.
         whole_index: skopeo converts a whole index.
         left_out: what of an index stays behind: platforms, attestations and the like (`unknown` where nothing tells).
     """
@@ -172,5 +175,6 @@ def _plain(manifest: ImageManifest, options: ImageOptions) -> Delivery:
     try:
         target = convert(manifest, options.format)
     except CannotConvertError:
-        return Delivery(Method.SKOPEO, unchanged, None, manifest.digest)
+        is_built = manifest.kind is Kind.SCHEMA1 and options.format == "oci" and can_be_built(manifest)
+        return Delivery(Method.BUILD if is_built else Method.SKOPEO, unchanged, None, manifest.digest)
     return Delivery(Method.CARRY, (Part(manifest, target),), target)

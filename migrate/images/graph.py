@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from migrate.images.formats import Descriptor
-from migrate.reference import Reference
+from migrate.images.formats import Descriptor, ImageManifest, Kind
+from migrate.reference import Reference, Repository
 
 
 @dataclass
@@ -77,3 +77,17 @@ def graph_of(
                 found[blob.digest] = Blob(max(blob.size, 0), held_in=holders)
             found[blob.digest].needed_by.append(target)
     return BlobGraph(found)
+
+
+def siblings_of(
+    images: Iterable[tuple[Repository, ImageManifest]],
+) -> dict[tuple[str, str], tuple[Repository, ImageManifest]]:
+    """(project, layer digest) -> an image of that project whose config tells the layer's diffID, for schema 1's layers.
+
+    Args:
+        images: plain ones, with the repository that each is in.
+    """
+    images = list(images)
+    wanted = {(r.project, x.digest) for r, manifest in images if manifest.kind is Kind.SCHEMA1 for x in manifest.layers}
+    told = ((r, m) for r, m in images if wanted and m.kind is Kind.IMAGE)
+    return {key: (r, m) for r, m in told for x in m.layers if (key := (r.project, x.digest)) in wanted}

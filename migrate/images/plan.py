@@ -1,7 +1,7 @@
 """The values that a plan is made of."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -11,7 +11,7 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
 from migrate.images.graph import BlobGraph, graph_of
 from migrate.manifest import ImageOptions
-from migrate.reference import Reference
+from migrate.reference import Reference, Repository
 
 
 class Action(StrEnum):
@@ -101,6 +101,11 @@ class Plan:
                     held[blob.digest].add(copy.target.repository.path)
         needs = ((copy.target, copy.delivery.blobs) for copy in self.moving if copy.delivery)
         return graph_of(needs, self.held, held)
+
+    @property
+    def images(self) -> Iterator[tuple[Repository, ImageManifest]]:
+        """The plain images at the source, each with its repository."""
+        return ((c.source.repository, part.source) for c in self.copies if c.delivery for part in c.delivery.parts)
 
     @property
     def unknown_sizes(self) -> int:

@@ -40,6 +40,7 @@ class Scope:
         size_limits: the same for single target projects.
         image_streams: whether the target is OpenShift's registry, whose repositories are image streams.
         aliases: whether image stream tags can be made at the target that follow others.
+        link_max: bytes that an image may miss at the target and is still linked (`transfer.linkMaxMissing`).
     """
 
     target: str
@@ -51,6 +52,7 @@ class Scope:
     size_limits: Mapping[str, int] = field(default_factory=dict)
     image_streams: bool = False
     aliases: bool = False
+    link_max: int = 0
 
     def limit(self, project: str) -> int:
         """Bytes that an image may have in a target project; 0 for no limit."""
@@ -79,7 +81,8 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         for copy in looked
     ]
     mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
-    return Plan(tuple(mark_links(mended)), look.read, scope.held, tuple(notes))
+    plan = Plan(tuple(mark_links(mended)), look.read, scope.held, tuple(notes))
+    return mark_nearly_there(plan, scope.link_max)
 
 
 # --- from entries to source images ------------------------------------------------------------------------------
@@ -103,7 +106,7 @@ def resolve(
     named = [located.get(copy.target, copy) for copy in named]
     manifests, unreadable = _read_manifests(named, look, executor)
     delivered = [_with_delivery(copy, manifests, unreadable, scope) for copy in named]
-    losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is Method.SKOPEO}
+    losing = {copy.target: copy for copy in delivered if copy.delivery and copy.delivery.method is not Method.CARRY}
     losses, _ = answers(executor, lambda target: _losses(look, losing[target]), losing)
     complete = [replace(copy, warnings=(*copy.warnings, *losses.get(copy.target, ()))) for copy in delivered]
     return mark_aliases(complete, look, scope), notes
@@ -294,13 +297,14 @@ def _annotated(manifest: ImageManifest) -> bool:
 
 
 def _losses(look: Lookups, copy: Copy) -> tuple[str, ...]:
-    """What skopeo's own conversion drops of this image."""
+    """What the conversion of the config drops of this image: skopeo's own, and ours of schema 1, which equals it."""
     assert copy.delivery
     lost: set[str] = set()
     for part in copy.delivery.parts:
         if copy.options.format == "oci":
             lost.update(docker_only_fields(part.source, look.config(copy.source.repository, part.source)))
-    return (f"skopeo's conversion drops {', '.join(sorted(lost))}",) if lost else ()
+    whose = "skopeo's conversion" if copy.delivery.method is Method.SKOPEO else "the conversion of Docker schema 1"
+    return (f"{whose} drops {', '.join(sorted(lost))}",) if lost else ()
 
 
 # --- from source images to actions ------------------------------------------------------------------------------
@@ -426,3 +430,28 @@ def mark_links(copies: Sequence[Copy]) -> list[Copy]:
             there.add(key)
         marked.append(copy)
     return marked
+
+
+def mark_nearly_there(plan: Plan, link_max: int) -> Plan:
+    """COPY becomes LINK where most of an image is at the target, and at most `link_max` bytes are not. Pure.
+
+    Nothing but what is there now counts: what other images of the plan bring first does not.
+    """
+    if not link_max or not any(blob.held_in for blob in plan.graph.blobs.values()):
+        return plan
+
+    def marked(copy: Copy) -> Copy:
+        if (
+            copy.action is not Action.COPY
+            or copy.suspect
+            or not copy.delivery
+            or copy.delivery.method is not Method.CARRY
+        ):
+            return copy
+        missing = sum(blob.size for blob in copy.delivery.blobs if blob.digest in plan.graph.crossing)
+        if missing > link_max or 2 * missing >= copy.size or any(blob.size < 0 for blob in copy.delivery.blobs):
+            return copy
+        words = f"all but {format_size(missing)} of it is at the target" if missing else "all of it is at the target"
+        return replace(copy, action=Action.LINK, reason=f"{copy.reason}; {words}")
+
+    return replace(plan, copies=tuple(marked(copy) for copy in plan.copies))

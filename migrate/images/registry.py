@@ -287,7 +287,7 @@ class Registry:
         Args:
             upload: where to.
             digest: of the whole.
-            size: bytes of the whole.
+            size: bytes of the whole; -1 where that is not known.
             content: gives it from the beginning; asked again where a login had to be renewed.
 
         Raises:
@@ -295,7 +295,7 @@ class Registry:
         """
         what = self._name(upload.repository, digest)
         path = f"{upload.path}{'&' if '?' in upload.path else '?'}digest={digest}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        headers = {"Content-Type": "application/octet-stream", **({"Content-Length": str(size)} if size >= 0 else {})}
         answer = self._written("PUT", path, what, _push(upload.repository), headers, content)
         if answer.status != 201:
             self._transport.fail(what, answer)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-SMALL = 2**20
+SMALL = 16 * 2**20
 """Bytes for which an image may begin although another one is bringing them."""
 UNKNOWN_SIZE = 64 * 2**20
 """What a blob counts for whose size nobody tells (Docker schema 1)."""

@@ -17,6 +17,7 @@ from migrate.images.delivery import Delivery
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.schedule import Schedule, Unit
+from migrate.images.unpacking import Learnt
 from migrate.reference import Repository
 
 _LOOK_SECONDS = 0.2
@@ -74,11 +75,17 @@ class CopyResult:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended; `blobs` are (digest, bytes) now known to be in its target repository."""
+    """How a job ended.
+
+    Attributes:
+        blobs: (digest, bytes) now known to be in its target repository.
+        diff_ids: what was learnt of layers since a job ended last.
+    """
 
     job: Job
     results: tuple[CopyResult, ...]
     blobs: tuple[tuple[str, int], ...] = ()
+    diff_ids: tuple[Learnt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ class _Run:
         gone: Callable[[Job], bool],
     ) -> None:
         self._jobs = jobs
-        self._schedule = Schedule([job.unit for job in jobs], at_target)
+        self._schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target)
         self._perform = perform
         self._executor = executor
         self._workers = workers
@@ -257,6 +264,12 @@ class _Run:
         self._jobs[place] = replace(job, copies=tuple(r.copy for r in again), attempt=job.attempt + 1)
         heapq.heappush(self._later, (time.monotonic() + delay, place))
         yield Retrying(replace(result, results=tuple(again)), time.time() + delay)
+
+
+def _with_known_sizes(units: list[Unit]) -> list[Unit]:
+    """What schema 1 does not tell of a layer, another image that has it tells."""
+    sizes = {digest: size for unit in units for digest, size in unit.blobs.items() if size >= 0}
+    return [replace(unit, blobs={digest: sizes.get(digest, -1) for digest in unit.blobs}) for unit in units]
 
 
 def _may_pass(failure: Failure, attempt: int) -> bool:

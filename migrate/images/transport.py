@@ -81,6 +81,7 @@ class Transport:
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
         self._http = Connections(timeout, timeout * _WHOLE_ANSWER, connection.ca_file, insecure=connection.insecure)
+        self._http.check_way(self.base)
         self.authorization = Authorization(self.base, login, self._http, self.refuses_login)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
+from migrate.images.unpacking import Unpacked
 from migrate.images.verify import FINE, Verdict, Verified
 from migrate.reference import parse_reference
 from migrate.state.rows import Rows
@@ -56,7 +57,7 @@ def is_wanted(row: Mapping[str, Any]) -> bool:
 
 
 class CopyRows(Rows):
-    """The tables `copies`, `attempts`, `image_manifests` and `blobs`."""
+    """The tables `copies`, `attempts`, `image_manifests`, `blobs` and `diff_ids`."""
 
     def __init__(self, db: sqlite_utils.Database, path: Path) -> None:
         super().__init__(db, path)
@@ -114,6 +115,11 @@ class CopyRows(Rows):
         for digest, repository in self._db.execute("select digest, repository from blobs"):
             found.setdefault(digest, set()).add(repository)
         return found
+
+    def diff_ids(self) -> dict[tuple[str, str], Unpacked]:
+        """What is known of layers, by the project whose config told it (empty: unpacked here) and digest."""
+        rows = self._db.execute("select project, digest, diff_id, size from diff_ids")
+        return {(project, digest): Unpacked(diff_id, size) for project, digest, diff_id, size in rows}
 
     def _put(self) -> dict[str, _Put]:
         rows = self._db.execute(f"select {_COLUMNS_PUT} from copies")  # noqa: S608 - a constant
@@ -177,6 +183,8 @@ class CopyRows(Rows):
             seen, path = now(), result.job.target.path
             rows = ((digest, path, size, seen) for digest, size in result.blobs)
             self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
+            learnt = ((digest, project, it.diff_id, it.size, seen) for project, digest, it in result.diff_ids)
+            self._db.conn.executemany("insert or replace into diff_ids values (?, ?, ?, ?, ?)", learnt)
 
     def record_left(self, left: Mapping[str, Failure]) -> None:
         """Target tags that nobody could copy, and why: they wait for the next run, however often they were tried."""

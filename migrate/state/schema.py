@@ -98,6 +98,13 @@ def m006_replaced(db: sqlite_utils.Database) -> None:
     db.table("copies").add_column("replaced_digest", str)
 
 
+@MIGRATIONS()
+def m007_diff_ids(db: sqlite_utils.Database) -> None:
+    """What layers of Docker schema 1 images are once they are unpacked, and the project whose config told it."""
+    columns = {"digest": str, "project": str, "diff_id": str, "size": int, "seen_at": str}
+    db.table("diff_ids").create(columns, pk=("digest", "project"))
+
+
 KNOWN_MIGRATIONS = frozenset(
-    {"m004_server", "m005_objects", "m006_replaced", "m001_first", "m002_depth", "m003_verdict_class"}
+    {"m007_diff_ids", "m004_server", "m005_objects", "m006_replaced", "m001_first", "m002_depth", "m003_verdict_class"}
 )

@@ -1,0 +1,173 @@
+"""Each blob crosses once: whoever begins together, whatever its size, and schema 1's layers are unpacked once."""
+
+import json
+import re
+import sqlite3
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import Ends
+from pipeline import Pipeline, pipeline
+from registrylab.client import LabClient, skopeo_copy
+from registrylab.images import Image, make_image, make_layer
+from registrylab.registry import LabRegistry, registry
+
+from migrate.images import worker
+from migrate.images.bench import Bench, BlobBook
+from migrate.images.transfer import jobs_of
+from migrate.manifest import parse_manifest
+
+SHARED = [make_layer(f"base{number}", 2_000_000) for number in range(3)]
+
+
+def app(name: str) -> Image:
+    return make_image([*SHARED, make_layer(name, 1_500_000), make_layer(f"{name}-small", 2_000)])
+
+
+def sent(lab: LabRegistry) -> Counter[str]:
+    """How often each blob was uploaded."""
+    done = re.findall(r'"PUT /v2/\S+/blobs/uploads/\S*digest=sha256(?:%3A|:)([0-9a-f]{64})\S* HTTP/1.1" 201', lab.log)
+    return Counter(f"sha256:{digest}" for digest in done)
+
+
+def fetched(lab: LabRegistry) -> Counter[str]:
+    """How often each blob was read."""
+    done = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{64}) HTTP/1.1" 200', lab.log)
+    return Counter(f"sha256:{digest}" for digest in done)
+
+
+@pytest.mark.parametrize("link_max", [0, 1_000_000, 4_000_000, 10**9])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_images_that_begin_together_send_no_blob_twice(tmp_path: Path, link_max: int, side_by_side: bool) -> None:
+    """Without any schedule: as many workers as images, which all begin at once, skopeo among them."""
+    images = {f"a/app{number % 3}:{number}": app(f"own{number % 7}") for number in range(9)}
+    with (
+        registry() as source, registry() as target, LabClient(source) as near, LabClient(target) as far,
+        pipeline(source.host, target.host, tmp_path, link_max=link_max) as made, ThreadPoolExecutor(20) as streams,
+    ):  # fmt: skip
+        for name, image in images.items():
+            near.push(name.partition(":")[0], image, name.partition(":")[2])
+        results = [copied for each in together(made, streams if side_by_side else None) for copied in each.results]
+        assert [copied.failure for copied in results] == [None] * 9
+        assert far.images().keys() == images.keys()
+        layers = {each["digest"] for image in images.values() for each in json.loads(image.body)["layers"]}
+        assert {digest: times for digest, times in sent(target).items() if digest in layers} == dict.fromkeys(layers, 1)
+
+
+def together(made: Pipeline, streams: ThreadPoolExecutor | None) -> list[worker.JobResult]:
+    head = f"version: 1\nsource: {{registry: '{made.source}'}}\ntarget: {{registry: '{made.target}'}}\n"
+    plan = made.plan(parse_manifest(f"{head}images: [a]".encode(), Path("m.yaml")).images)
+    bench: Bench = made.bench()
+    bench.streams = streams
+    jobs = jobs_of(plan)
+    with ThreadPoolExecutor(len(jobs)) as executor:
+        return list(executor.map(partial(worker.perform, bench), jobs))
+
+
+def test_a_repository_that_lends_nothing_is_asked_no_more() -> None:
+    book = BlobBook({"blob": {"q/x"}})
+    book.add("p/x", "blob")
+    assert book.origins("blob", "p/new") == ["p/x", "q/x"]
+    for _ in range(3):
+        book.gave("p/x", "p/new", gave=False)
+    assert book.origins("blob", "p/other") == ["q/x"], "it is the login's right, for all of the project"
+    assert book.origins("blob", "q/new") == ["p/x", "q/x"]
+    book.gave("q/x", "p/new", gave=False)
+    book.gave("q/x", "p/new", gave=True)
+    for _ in range(2):
+        book.gave("q/x", "p/new", gave=False)
+    assert book.origins("blob", "p/new") == ["q/x"]
+    book.gave("q/x", "p/new", gave=False)
+    assert book.origins("blob", "p/new") == []
+    assert not book.expects("blob", "p/new")
+    assert book.expects("blob", "p/x")
+
+
+# --- schema 1 ---------------------------------------------------------------------------------------------------
+
+
+def by_skopeo(ends: Ends, name: str) -> dict[str, object]:
+    """The config that skopeo's own conversion gives."""
+    skopeo_copy(ends.source, name, f"skopeo/{name}", "--format", "oci")
+    repository, _, tag = name.partition(":")
+    with LabClient(ends.source) as client:
+        return config_of(client, f"skopeo/{repository}", tag)
+
+
+def config_of(client: LabClient, repository: str, tag: str) -> dict[str, object]:
+    stored = client.manifest(repository, tag)
+    assert stored
+    found: dict[str, object] = json.loads(client.blob(repository, stored.document["config"]["digest"]))
+    return found
+
+
+def known_diff_ids(ends: Ends) -> dict[str, str]:
+    with sqlite3.connect(ends.folder / "state/m.db") as db:
+        return dict(db.execute("select digest, project from diff_ids").fetchall())
+
+
+def test_schema_1_is_unpacked_once_and_its_config_is_skopeos(ends: Ends, source: LabClient, target: LabClient) -> None:
+    fields = {"Env": ["A=<b>"], "Cmd": ["/run"], "Labels": {"x": "y"}, "ExposedPorts": {"80/tcp": {}}}
+    for number in range(3):
+        image = make_image([*SHARED, make_layer(f"own{number}", 3_000)], config={**fields, "User": str(number)})
+        source.push_schema1(f"a/app{number}", image, "1")
+    before = fetched(ends.source)
+    ran = ends.run("copy", ends.manifest("images: [a]"), "--jobs", "8")
+    assert ran.code == 0, ran.text
+    read = fetched(ends.source) - before
+    assert set(read.values()) == {1}, "each layer is read once, by whichever image"
+    assert set(sent(ends.target).values()) == {1}
+    for number in range(3):
+        assert config_of(target, f"a/app{number}", "1") == by_skopeo(ends, f"a/app{number}:1")
+        stored = target.manifest(f"a/app{number}", "1")
+        assert stored
+        assert stored.media_type == "application/vnd.oci.image.manifest.v1+json"
+    assert known_diff_ids(ends) == dict.fromkeys([*(each.digest for each in SHARED), *own_layers(3)], "")
+    assert ends.run("verify", ends.folder / "m.yaml").code == 0
+    assert "3 tags" in ends.run("copy", ends.folder / "m.yaml").text
+
+
+def own_layers(number: int) -> list[str]:
+    return [make_layer(f"own{each}", 3_000).digest for each in range(number)]
+
+
+def test_a_sibling_of_the_same_project_tells_what_a_layer_is(ends: Ends, source: LabClient, target: LabClient) -> None:
+    image = make_image([*SHARED, make_layer("own", 3_000)], config={"Cmd": ["/run"]})
+    source.push("a/sibling", image, "1")
+    source.push_schema1("a/old", image, "1")
+    source.push_schema1("b/elsewhere", make_image(SHARED[:2], config={"Cmd": ["/run"]}), "1")
+    before = fetched(ends.source)
+    ran = ends.run("copy", ends.manifest("images: [a, b]"))
+    assert ran.code == 0, ran.text
+    read = fetched(ends.source) - before
+    layers = {each.digest for each in SHARED}
+    told = known_diff_ids(ends)
+    assert {digest for digest, project in told.items() if project == "a"} >= layers - {x.digest for x in SHARED[:2]}
+    assert all(read[digest] <= 2 for digest in layers), "once to send it, once more to unpack it for the other project"
+    assert read[SHARED[2].digest] == 1
+    assert config_of(target, "a/old", "1") == by_skopeo(ends, "a/old:1")
+
+
+def test_a_layer_that_is_there_already_is_read_and_not_sent(ends: Ends, source: LabClient, target: LabClient) -> None:
+    image = make_image(SHARED, config={"Cmd": ["/run"]})
+    source.push_schema1("a/old", image, "1")
+    target.push("a/old", make_image(SHARED, config={"Cmd": ["/other"]}), "other")
+    before = sent(ends.target)
+    ran = ends.run("copy", ends.manifest("images: ['a/old:1']"))
+    assert ran.code == 0, ran.text
+    assert len(sent(ends.target) - before) == 1, "the config alone"
+    assert config_of(target, "a/old", "1") == by_skopeo(ends, "a/old:1")
+
+
+def test_what_the_state_knows_of_layers_is_not_unpacked_again(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push_schema1("a/old", make_image(SHARED, config={"Cmd": ["/run"]}), "1")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    source.push_schema1("a/old", make_image(SHARED, config={"Cmd": ["/new"]}), "2")
+    before = fetched(ends.source)
+    assert ends.run("copy", manifest).code == 0
+    assert fetched(ends.source) - before == Counter(), "schema 1 has no config to read, and its layers are known"
+    assert config_of(target, "a/old", "2") == by_skopeo(ends, "a/old:2")
