@@ -113,10 +113,11 @@ def sync(case: Case) -> list[str]:
 
 
 def crane(case: Case) -> list[str]:
-    """crane, all tags of a repository at a time; converts nothing."""
+    """crane, all tags of a repository with one command, eight repositories at a time; converts nothing."""
     names = sorted({repository for repository, _, _ in case.filled.images})
-    each = " && ".join(f"crane cp --insecure -a -j 8 {case.source}/{n} {case.target}/{n}" for n in names)
-    return ["sh", "-c", each]
+    (case.folder / "names").write_text("\n".join(names))
+    each = f"crane cp --insecure -a {case.source}/{{}} {case.target}/{{}}"
+    return ["sh", "-c", f"xargs -P 8 -I{{}} {each} < {case.folder}/names"]
 
 
 def oc(case: Case) -> list[str]:
