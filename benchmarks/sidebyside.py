@@ -1,12 +1,13 @@
 """rahti-migrate beside what one would otherwise use, on two real registries, near or far, interleaved on one machine.
 
 Run: PYTHONPATH=tests python benchmarks/sidebyside.py [--population small medium0 tags500] [--link wan lan]
-     [--peer raw ours xargs sync crane oc] [--rounds 3] [--seed 1] [--jobs 16]
+     [--peer raw ours xargs sync crane oc] [--rounds 3] [--seed 1] [--jobs 16] [--again]
 
 Each round runs every peer once into a new, empty target, in turns forward and backward. `wan` is benchmarks/link.py
 before both registries (20 ms, 100 MB/s). Requests and bytes are those of the registries' own logs; CPU is that of the
 peer and its children, memory the peak of the sum over them, sampled. Afterwards every tag is read at the target by a
-program that knows nothing of ours. crane and oc run where they are on PATH.
+program that knows nothing of ours. crane and oc run where they are on PATH. With --again each peer runs twice into its
+target, and it is the second run, which has nothing to do, that counts.
 """
 
 import argparse
@@ -233,8 +234,8 @@ def far(host: str) -> Iterator[str]:
         process.wait()
 
 
-def run_once(name: str, source: LabRegistry, filled: Filled, link: str, jobs: int) -> Figures:
-    """One peer into a new target."""
+def run_once(name: str, source: LabRegistry, filled: Filled, link: str, jobs: int, *, again: bool) -> Figures:
+    """One peer into a new target; or once more into the same."""
     cache = Path("/var/lib/containers/cache")
     shutil.rmtree(cache, ignore_errors=True)  # every peer begins without a blob info cache
     with ExitStack() as stack:
@@ -245,7 +246,10 @@ def run_once(name: str, source: LabRegistry, filled: Filled, link: str, jobs: in
         if link == "wan":
             ends = (stack.enter_context(far(source.host)), stack.enter_context(far(target.host)))
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return measure(PEERS[name], Case(*ends, filled, work, jobs), (source, target))
+        case = Case(*ends, filled, work, jobs)
+        if again:
+            measure(PEERS[name], case, (source, target))
+        return measure(PEERS[name], case, (source, target))
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -282,20 +286,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=0, help="of ours and xargs; 0 for their own")
+    parser.add_argument("--again", action="store_true", help="what a second run costs, which has nothing to do")
     asked = parser.parse_args()
     peers = [name for name in asked.peer if name not in ("crane", "oc") or shutil.which(name)]
     for population in asked.population:
         with registry(schema1=True) as source:
             filled = POPULATIONS[population](source, asked.seed)
             for link in asked.link:
-                title = (
-                    f"{population} / {link}: {filled.tags} tags, {len(filled.blobs)} blobs, {filled.unique / MB:.0f} MB"
-                )
+                what = f"{population} / {link}{', again' if asked.again else ''}"
+                title = f"{what}: {filled.tags} tags, {len(filled.blobs)} blobs, {filled.unique / MB:.0f} MB"
                 print(f"\n{title}, seed {asked.seed}\n\n| {' | '.join(_HEADS)} |\n|{'---|' * len(_HEADS)}", flush=True)
                 runs: dict[str, list[Figures]] = {name: [] for name in peers}
                 for number in range(asked.rounds):
                     for name in peers if number % 2 == 0 else reversed(peers):
-                        runs[name].append(run_once(name, source, filled, link, asked.jobs))
+                        runs[name].append(run_once(name, source, filled, link, asked.jobs, again=asked.again))
                 bound = statistics.median(run.wall for run in runs["raw"]) if "raw" in runs else 0.0
                 for name in peers:
                     print(row(name, runs[name], bound, filled), flush=True)

@@ -255,8 +255,9 @@ class Session:
             LoginError: one does not take the login.
             MigrateError: one is out of reach, or no registry.
         """
-        for end in ENDS:
-            self.check_end(end)
+        with questions() as executor:
+            for asked in [executor.submit(self.check_end, end) for end in ENDS]:
+                asked.result()
 
     def check_end(self, end: End) -> None:
         """Ask one end; of the source nothing where no entry names it.
