@@ -10,23 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-import httpx2
-import msgspec
 import stamina
-from lightkube import ApiError, Client, KubeConfig
-from lightkube.core.decoders import decode_list
-from lightkube.core.exceptions import ConfigError
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
-from lightkube.models import meta_v1
 
 from migrate.credentials import ApiAccess, Login, LoginGate, LoginPatience
 from migrate.kinds import LOCAL_REVIEW, SELF_REVIEW, USER, Kind
 from migrate.printable import printable
 from migrate.proxies import goes_direct
 from migrate.quantities import quoted
+
+if (
+    TYPE_CHECKING
+):  # loaded where it is used: it takes longer than a small copy between plain registries, which needs none
+    import httpx2
+    from lightkube import Client
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +135,7 @@ class Cluster:
         _check_names(what, namespace)
         resource = _resource(kind)
 
-        def pages(client: Client) -> list[Object]:
+        def pages(client: "Client") -> list[Object]:
             return [dict(found) for found in client.list(resource, namespace=namespace, chunk_size=_PAGE)]
 
         return self._repeated(what, pages)
@@ -207,7 +206,7 @@ class Cluster:
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": known}
         options["propagationPolicy"] = "Background"  # what it made goes too, of Jobs as well
 
-        def send(client: Client) -> None:
+        def send(client: "Client") -> None:
             sender = client._client  # lightkube 1.0 has no word for preconditions
             request = sender.prepare_request("delete", resource, name=name, namespace=namespace)
             request.data = options
@@ -263,7 +262,7 @@ class Cluster:
         metadata = (self.get(USER, "~") or {}).get("metadata")
         return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
 
-    def _repeated(self, what: str, ask: Callable[[Client], T]) -> T:
+    def _repeated(self, what: str, ask: "Callable[[Client], T]") -> T:
         def again(error: Exception) -> bool:
             return isinstance(error, ClusterError) and error.problem is Problem.UNREACHABLE
 
@@ -287,7 +286,7 @@ class Cluster:
                 self._silent = (time.monotonic(), error.words)
             raise
 
-    def _sent_once(self, what: str, ask: Callable[[Client], T]) -> T:
+    def _sent_once(self, what: str, ask: "Callable[[Client], T]") -> T:
         """Send what must not be sent twice."""
         self._check_silence(what)
         try:
@@ -303,7 +302,7 @@ class Cluster:
         if silent and time.monotonic() - silent[0] < _SILENT_SECONDS:
             raise ClusterError(what, Problem.UNREACHABLE, silent[1], connected=False)
 
-    def _once(self, what: str, ask: Callable[[Client], T]) -> T:
+    def _once(self, what: str, ask: "Callable[[Client], T]") -> T:
         """Ask; where the login is refused, again with a newer one, and where one that has worked ended, wait for it."""
         client = self._open()
         try:
@@ -331,7 +330,7 @@ class Cluster:
             return error.problem is not Problem.LOGIN
         return True
 
-    def _told(self, what: str, ask: Callable[[Client], T], client: Client) -> T:
+    def _told(self, what: str, ask: "Callable[[Client], T]", client: "Client") -> T:
         """Ask; who gets through knows that the API is there."""
         log.debug("%s: %s", self.server, what)
         try:
@@ -345,7 +344,7 @@ class Cluster:
             self._gate.works("")
         return found
 
-    def _open(self, *, renew: bool = False) -> Client:
+    def _open(self, *, renew: bool = False) -> "Client":
         """A client with the login of now."""
         token = self._access.token(renew=renew)
         with self._lock:
@@ -353,7 +352,12 @@ class Cluster:
                 self._client = (token, self._connect(token))
             return self._client[1]
 
-    def _connect(self, token: str) -> Client:
+    def _connect(self, token: str) -> "Client":
+        import httpx2
+        import msgspec
+        from lightkube import Client, KubeConfig
+        from lightkube.core.exceptions import ConfigError
+
         user = {**self._access.user, **({"token": token} if token else {})}
         parts = {
             "current-context": "it",
@@ -380,7 +384,12 @@ def _is_allowed(review: Object) -> bool:
     return isinstance(status, dict) and status.get("allowed") is True
 
 
-def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
+def _asked(what: str, ask: "Callable[[Client], T]", client: "Client") -> T:
+    import httpx2
+    import msgspec
+    from lightkube import ApiError
+
+    not_connected = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
     try:
         return ask(client)
     except ApiError as error:
@@ -394,7 +403,7 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
         raise ClusterError(what, Problem.UNREACHABLE, "the connection broke", maybe=True) from None
     except httpx2.HTTPError as error:
         words = printable(str(error)) or type(error).__name__
-        connected = not isinstance(error, _NOT_CONNECTED)
+        connected = not isinstance(error, not_connected)
         raise ClusterError(what, Problem.UNREACHABLE, words, maybe=connected, connected=connected) from None
     except (msgspec.MsgspecError, httpx2.InvalidURL, LookupError, AttributeError, TypeError, ValueError) as error:
         response = _answer_behind(error)
@@ -404,11 +413,10 @@ def _asked(what: str, ask: Callable[[Client], T], client: Client) -> T:
         raise ClusterError(what, Problem.INVALID, words, maybe=True) from None
 
 
-_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
-
-
-def _answer_behind(error: BaseException) -> httpx2.Response | None:
+def _answer_behind(error: BaseException) -> "httpx2.Response | None":
     """The error answer that lightkube stumbled over: it has no Content-Type, or its JSON is no Status."""
+    import httpx2
+
     behind = error.__context__
     while behind is not None and not isinstance(behind, ClusterError):  # (that is an earlier question's)
         if isinstance(behind, httpx2.HTTPStatusError):
@@ -417,7 +425,7 @@ def _answer_behind(error: BaseException) -> httpx2.Response | None:
     return None
 
 
-def _refused(what: str, response: httpx2.Response, message: str | None = None) -> ClusterError:
+def _refused(what: str, response: "httpx2.Response", message: str | None = None) -> ClusterError:
     status = response.status_code
     words = printable(message or "", 400) or f"HTTP {status} {response.reason_phrase}".strip()
     return ClusterError(what, _class_of(status, words), words, maybe=status >= 500)
@@ -447,6 +455,9 @@ def _class_of(status: int, words: str) -> Problem:
 
 def _warmed(resource: Any) -> Any:
     """A resource after its first use: two threads that use a type of msgspec 0.22 for the first time crash together."""
+    from lightkube.core.decoders import decode_list
+    from lightkube.models import meta_v1
+
     decode_list(b'{"items": []}', resource)
     resource.from_dict({"metadata": {"name": "x"}}).metadata  # noqa: B018
     meta_v1.Status.from_dict({"details": {"causes": [{}]}})
@@ -458,6 +469,8 @@ _made: dict[Kind, Any] = {}
 
 
 def _resource(kind: Kind) -> Any:
+    from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+
     with _making:  # lightkube 1.0 refuses a second class of the same kind in the core group
         if kind not in _made:
             make = create_namespaced_resource if kind.namespaced else create_global_resource

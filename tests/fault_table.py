@@ -72,7 +72,7 @@ def lab() -> Iterator[Lab]:
         stamina.set_testing(True, attempts=4, cap=True),  # as often as ever, without the waits between
         tempfile.TemporaryDirectory() as name,
         token_server(Path(name) / "tokens", {ANN.username: ANN.secret}) as tokens,
-        registry(token_auth=tokens.registry_settings) as source,
+        registry(token_auth=tokens.registry_settings, schema1=True) as source,
         registry() as target,
     ):
         made = Lab(source, target, tokens, Path(name))
@@ -81,21 +81,25 @@ def lab() -> Iterator[Lab]:
 
 
 def _push(made: Lab) -> None:
-    """The plain client has no tokens: the image goes to the open target first, and from there by skopeo."""
+    """The plain client has no tokens: the image goes to the open target first, and from there by skopeo.
+
+    It is src/app there, and in Docker schema 1 src/old.
+    """
     with LabClient(made.target) as client:
         client.push("scratch/app", IMAGE, "1")
     authfile = made.folder / "auth.json"
     authfile.write_text(authfile_text(made.source.host, ANN))
     argv = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"]
     argv += ["--dest-authfile", str(authfile)]
-    argv += [f"docker://{made.target.host}/scratch/app:1", f"docker://{made.source.host}/src/app:1"]
-    subprocess.run(argv, check=True)
+    for name, more in (("app", []), ("old", ["--format", "v2s1"])):
+        ends = [f"docker://{made.target.host}/scratch/app:1", f"docker://{made.source.host}/src/{name}:1"]
+        subprocess.run([*argv, *more, *ends], check=True)
 
 
-def ending(made: Lab, fault: str, phase: str, times: int, link_max: int = 0) -> Ending:
-    """Copy one image while a fault strikes; with `link_max` without skopeo."""
+def ending(made: Lab, fault: str, phase: str, times: int, link_max: int = 0, image: str = "app") -> Ending:
+    """Copy one image while a fault strikes; with `link_max`, or of schema 1, without skopeo."""
     end, at = {**PHASES, **LINK_PHASES}[phase]
-    told = f"{fault}-{phase}-{'once' if times == ONCE else 'always'}-{link_max}"
+    told = f"{fault}-{phase}-{'once' if times == ONCE else 'always'}-{link_max}{image}"
     name = "".join(c for c in told.lower() if c.isalnum())
     rules = {end: [Rule(fault, at, times)]}
     inner = partial(behind_one_host, made.tokens)
@@ -113,7 +117,7 @@ def ending(made: Lab, fault: str, phase: str, times: int, link_max: int = 0) -> 
             link_max=link_max,
         ) as p,
     ):
-        plan = p.plan([request(f"{source.host}/src/app:1", f"{name}/app:1")])
+        plan = p.plan([request(f"{source.host}/src/{image}:1", f"{name}/app:1")])
         planned = plan.copies[0]
         failure = Failure(planned.failure, planned.reason) if planned.failure else _failure(p.copy(plan))
         struck = sum((at_source if end == "source" else at_target).struck.values())

@@ -14,10 +14,13 @@ from pipeline import Pipeline, pipeline
 from registrylab.client import LabClient, skopeo_copy
 from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import LabRegistry, registry
+from registrylab.strange import compose, layer
 
 from migrate.images import worker
 from migrate.images.bench import Bench, BlobBook
+from migrate.images.formats import parse_image_manifest
 from migrate.images.transfer import jobs_of
+from migrate.images.unpacking import DiffIds, Unpacked
 from migrate.manifest import parse_manifest
 
 SHARED = [make_layer(f"base{number}", 2_000_000) for number in range(3)]
@@ -106,7 +109,7 @@ def config_of(client: LabClient, repository: str, tag: str) -> dict[str, object]
 
 def known_diff_ids(ends: Ends) -> dict[str, str]:
     with sqlite3.connect(ends.folder / "state/m.db") as db:
-        return dict(db.execute("select digest, project from diff_ids").fetchall())
+        return dict(db.execute("select digest, owner from diff_ids").fetchall())
 
 
 def test_schema_1_is_unpacked_once_and_its_config_is_skopeos(ends: Ends, source: LabClient, target: LabClient) -> None:
@@ -145,7 +148,7 @@ def test_a_sibling_of_the_same_project_tells_what_a_layer_is(ends: Ends, source:
     read = fetched(ends.source) - before
     layers = {each.digest for each in SHARED}
     told = known_diff_ids(ends)
-    assert {digest for digest, project in told.items() if project == "a"} >= layers - {x.digest for x in SHARED[:2]}
+    assert {digest for digest, whose in told.items() if whose.endswith("/a")} >= {SHARED[2].digest}
     assert all(read[digest] <= 2 for digest in layers), "once to send it, once more to unpack it for the other project"
     assert read[SHARED[2].digest] == 1
     assert config_of(target, "a/old", "1") == by_skopeo(ends, "a/old:1")
@@ -171,3 +174,19 @@ def test_what_the_state_knows_of_layers_is_not_unpacked_again(ends: Ends, source
     assert ends.run("copy", manifest).code == 0
     assert fetched(ends.source) - before == Counter(), "schema 1 has no config to read, and its layers are known"
     assert config_of(target, "a/old", "2") == by_skopeo(ends, "a/old:2")
+
+
+def test_a_config_is_believed_of_gzipped_layers_of_its_own_owner_only() -> None:
+    gzipped, plain = layer("one"), layer("two", kind="tar")
+    image = compose([gzipped, plain])
+    manifest = parse_image_manifest(image.body, image.media_type)
+    known = DiffIds()
+    known.tell("old/a", manifest, ["sha256:1", "sha256:2"])
+    assert known.get(gzipped.digest, "old/a") == Unpacked("sha256:1", len(gzipped.data))
+    assert known.get(gzipped.digest, "old/b") is None
+    assert known.get(gzipped.digest, "docker.io/a") is None
+    assert known.get(plain.digest, "old/a") is None
+    known.add(gzipped.digest, Unpacked("sha256:3", 3))
+    assert known.get(gzipped.digest, "old/a") == known.get(gzipped.digest, "old/b") == Unpacked("sha256:3", 3)
+    assert [whose for whose, _, _ in known.fresh()] == ["old/a", ""]
+    assert known.fresh() == []

@@ -40,10 +40,13 @@ WITHOUT_SKOPEO = (
 )
 
 
+@pytest.mark.parametrize("image", ["app", "old"])
 @pytest.mark.parametrize("phase", ["source blob", "mount", "commit"])
 @pytest.mark.parametrize("fault", WITHOUT_SKOPEO)
-def test_what_is_streamed_without_skopeo_outlives_a_fault_and_is_never_wrong(made: Lab, fault: str, phase: str) -> None:
-    once, always = (ending(made, fault, phase, times, link_max=2**24) for times in (ONCE, ALWAYS))
+def test_what_is_streamed_without_skopeo_outlives_a_fault_and_is_never_wrong(
+    made: Lab, fault: str, phase: str, image: str
+) -> None:
+    once, always = (ending(made, fault, phase, times, 2**24, image) for times in (ONCE, ALWAYS))
     check(once)
     check(always)
     assert once.failure is None

@@ -10,7 +10,7 @@ from migrate.images.formats import Descriptor, ImageManifest, NotAnImageManifest
 from migrate.images.registry import RegistryError
 from migrate.images.schema1 import oci_config, oci_manifest
 from migrate.images.transfer import Job
-from migrate.images.unpacking import Unpacked, Watcher
+from migrate.images.unpacking import Unpacked, Watcher, owner_of
 
 
 def build(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
@@ -53,9 +53,9 @@ def _unpacked(bench: Bench, job: Job, layer: Descriptor, moved: Moved) -> Unpack
 
 def _known(bench: Bench, job: Job, layer: Descriptor) -> Unpacked | None:
     """What is known of a layer; a config that tells is read now."""
-    project = job.source.project
-    known = bench.diff_ids.get(layer.digest, project)
-    sibling = bench.diff_ids.sibling(layer.digest, project) if known is None else None
+    owner = owner_of(job.source)
+    known = bench.diff_ids.get(layer.digest, owner)
+    sibling = bench.diff_ids.sibling(layer.digest, owner) if known is None else None
     if sibling is None:
         return known
     repository, manifest = sibling
@@ -66,8 +66,8 @@ def _known(bench: Bench, job: Job, layer: Descriptor) -> Unpacked | None:
         told = None
     if told is None:
         return None
-    bench.diff_ids.tell(project, manifest, told)
-    return bench.diff_ids.get(layer.digest, project)
+    bench.diff_ids.tell(owner, manifest, told)
+    return bench.diff_ids.get(layer.digest, owner)
 
 
 def _sized(bench: Bench, job: Job, layer: Descriptor) -> Descriptor:

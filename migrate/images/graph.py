@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from migrate.images.formats import Descriptor, ImageManifest, Kind
+from migrate.images.unpacking import owner_of
 from migrate.reference import Reference, Repository
 
 
@@ -82,12 +83,12 @@ def graph_of(
 def siblings_of(
     images: Iterable[tuple[Repository, ImageManifest]],
 ) -> dict[tuple[str, str], tuple[Repository, ImageManifest]]:
-    """(project, layer digest) -> an image of that project whose config tells the layer's diffID, for schema 1's layers.
+    """(owner, layer digest) -> an image of that owner whose config tells the layer's diffID, for schema 1's layers.
 
     Args:
         images: plain ones, with the repository that each is in.
     """
     images = list(images)
-    wanted = {(r.project, x.digest) for r, manifest in images if manifest.kind is Kind.SCHEMA1 for x in manifest.layers}
+    wanted = {(owner_of(r), x.digest) for r, m in images if m.kind is Kind.SCHEMA1 for x in m.layers}
     told = ((r, m) for r, m in images if wanted and m.kind is Kind.IMAGE)
-    return {key: (r, m) for r, m in told for x in m.layers if (key := (r.project, x.digest)) in wanted}
+    return {key: (r, m) for r, m in told for x in m.layers if (key := (owner_of(r), x.digest)) in wanted}

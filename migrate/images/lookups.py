@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+_UNREADABLE = (FailureClass.NOT_FOUND, FailureClass.INVALID, FailureClass.CORRUPT)
 
 
 class Reader(Protocol):
@@ -97,7 +98,9 @@ class Lookups:
             return self.find(reference)
         try:
             found = self._registry(reference.repository.registry).manifest(reference.repository.path, reference.tag)
-        except RegistryError:
+        except RegistryError as error:
+            if error.failure.kind not in _UNREADABLE:
+                raise
             return self.find(reference)
         self._manifests.setdefault(found.digest, found)
         self.read.setdefault(found.digest, found)

@@ -28,7 +28,12 @@ class Unpacked:
 
 
 Learnt = tuple[str, str, Unpacked]
-"""The project whose config told it (empty for what was unpacked here), the layer's digest, what it is."""
+"""Whose config told it (`owner_of`; empty for what was unpacked here), the layer's digest, what it is."""
+
+
+def owner_of(repository: Repository) -> str:
+    """Whose images these are: a project of a registry."""
+    return f"{repository.registry}/{repository.project}"
 
 
 class Watcher:
@@ -86,12 +91,12 @@ class Watcher:
 class DiffIds:
     """The diffIDs that are known: unpacked by this program, now or before, or told by the configs of other images.
 
-    Nobody but the unpacking proves a diffID, so a config is believed only for images of its own source project.
+    Nobody but the unpacking proves a diffID, so a config is believed only for images of its own owner (`owner_of`).
     Safe to use from many threads.
 
     Args:
-        known: (project, layer digest) -> what it is, of earlier runs; the project is empty for what was unpacked.
-        siblings: (project, layer digest) -> an image with a config that has this layer.
+        known: (owner, layer digest) -> what it is, of earlier runs; the owner is empty for what was unpacked.
+        siblings: (owner, layer digest) -> an image with a config that has this layer.
     """
 
     def __init__(
@@ -104,29 +109,30 @@ class DiffIds:
         self._fresh: list[Learnt] = []
         self._lock = Lock()
 
-    def get(self, digest: str, project: str) -> Unpacked | None:
-        """What a layer is, for an image of a source project."""
+    def get(self, digest: str, owner: str) -> Unpacked | None:
+        """What a layer is, for an image of an owner."""
         with self._lock:
-            return self._known.get(("", digest)) or self._known.get((project, digest))
+            return self._known.get(("", digest)) or self._known.get((owner, digest))
 
-    def sibling(self, digest: str, project: str) -> tuple[Repository, ImageManifest] | None:
-        """An image of that project whose config tells."""
-        return self._siblings.get((project, digest))
+    def sibling(self, digest: str, owner: str) -> tuple[Repository, ImageManifest] | None:
+        """An image of that owner whose config tells."""
+        return self._siblings.get((owner, digest))
 
-    def tell(self, project: str, manifest: ImageManifest, diff_ids: Sequence[str]) -> None:
-        """A config of a project has told what the layers of its image are."""
+    def tell(self, owner: str, manifest: ImageManifest, diff_ids: Sequence[str]) -> None:
+        """A config has told what the gzipped layers of its image are; the others are left to skopeo anyway."""
         for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-            self._add(project, layer.digest, Unpacked(diff_id, layer.size))
+            if layer.media_type.endswith("gzip") and layer.size >= 0:
+                self._add(owner, layer.digest, Unpacked(diff_id, layer.size))
 
     def add(self, digest: str, unpacked: Unpacked) -> None:
         """A layer was unpacked."""
         self._add("", digest, unpacked)
 
-    def _add(self, project: str, digest: str, unpacked: Unpacked) -> None:
+    def _add(self, owner: str, digest: str, unpacked: Unpacked) -> None:
         with self._lock:
-            if self._known.get((project, digest)) != unpacked:
-                self._known[project, digest] = unpacked
-                self._fresh.append((project, digest, unpacked))
+            if self._known.get((owner, digest)) != unpacked:
+                self._known[owner, digest] = unpacked
+                self._fresh.append((owner, digest, unpacked))
 
     def fresh(self) -> list[Learnt]:
         """What was learnt since this was asked last."""

@@ -117,9 +117,9 @@ class CopyRows(Rows):
         return found
 
     def diff_ids(self) -> dict[tuple[str, str], Unpacked]:
-        """What is known of layers, by the project whose config told it (empty: unpacked here) and digest."""
-        rows = self._db.execute("select project, digest, diff_id, size from diff_ids")
-        return {(project, digest): Unpacked(diff_id, size) for project, digest, diff_id, size in rows}
+        """What is known of layers, by the owner of the config that told it (empty: unpacked here) and digest."""
+        rows = self._db.execute("select owner, digest, diff_id, size from diff_ids")
+        return {(owner, digest): Unpacked(diff_id, size) for owner, digest, diff_id, size in rows}
 
     def _put(self) -> dict[str, _Put]:
         rows = self._db.execute(f"select {_COLUMNS_PUT} from copies")  # noqa: S608 - a constant
@@ -183,7 +183,7 @@ class CopyRows(Rows):
             seen, path = now(), result.job.target.path
             rows = ((digest, path, size, seen) for digest, size in result.blobs)
             self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
-            learnt = ((digest, project, it.diff_id, it.size, seen) for project, digest, it in result.diff_ids)
+            learnt = ((digest, owner, it.diff_id, it.size, seen) for owner, digest, it in result.diff_ids)
             self._db.conn.executemany("insert or replace into diff_ids values (?, ?, ?, ?, ?)", learnt)
 
     def record_left(self, left: Mapping[str, Failure]) -> None:

@@ -100,9 +100,9 @@ def m006_replaced(db: sqlite_utils.Database) -> None:
 
 @MIGRATIONS()
 def m007_diff_ids(db: sqlite_utils.Database) -> None:
-    """What layers of Docker schema 1 images are once they are unpacked, and the project whose config told it."""
-    columns = {"digest": str, "project": str, "diff_id": str, "size": int, "seen_at": str}
-    db.table("diff_ids").create(columns, pk=("digest", "project"))
+    """What layers of Docker schema 1 images are once they are unpacked, and whose config told it."""
+    columns = {"digest": str, "owner": str, "diff_id": str, "size": int, "seen_at": str}
+    db.table("diff_ids").create(columns, pk=("digest", "owner"))
 
 
 KNOWN_MIGRATIONS = frozenset(
