@@ -196,7 +196,8 @@ def test_the_round_trip_is_that_of_the_fastest_good_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "cores", "workers"), [(0, 1, 8), (1, 2, 9), (20, 2, 32), (50, 2, 64), (500, 2, 64), (1, 64, 64)]
+    ("milliseconds", "cores", "workers"),
+    [(0, 1, 16), (1, 2, 17), (20, 2, 36), (50, 2, 64), (500, 2, 64), (1, 64, 64), (1, 8, 32)],
 )
 def test_a_long_link_gets_more_workers(milliseconds: int, cores: int, workers: int) -> None:
     assert workers_for(milliseconds / 1000, cores) == workers

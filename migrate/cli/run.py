@@ -28,8 +28,8 @@ from migrate.cli.program import jobs_given, wait_given
 from migrate.cli.session import ENDS, state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import CheckError, LoginError, MigrateError
+from migrate.images.actions import hold_back
 from migrate.images.plan import Plan
-from migrate.images.planner import hold_back
 from migrate.preflight.checks import Check, Verdict
 from migrate.report.checks import check_document, check_lines, checks_summary
 from migrate.report.documents import verification_document

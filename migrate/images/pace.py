@@ -14,10 +14,10 @@ from enum import Enum
 from migrate.images.failures import Failure, FailureClass
 from migrate.quantities import format_duration
 
-FEWEST, MOST = 8, 64
+FEWEST, MOST = 16, 64
 """Workers by default, on a link of no length and on a long one."""
-_WORKERS_A_SECOND = 1200.0
-"""Of a round trip: 32 workers on a link of 20 ms (docs/benchmarks.md)."""
+_WORKERS_A_SECOND = 1000.0
+"""Of a round trip: 36 workers on a link of 20 ms (docs/benchmarks.md)."""
 LONGEST_WAIT = 60.0
 """Seconds that a worker waits by itself; where a registry asks for more, the worker does something else meanwhile."""
 PATIENCE = 600.0
@@ -238,8 +238,8 @@ class Place:
 def workers_for(round_trip: float, cores: int) -> int:
     """How many workers keep a link busy whose round trip takes so many seconds. Pure.
 
-    A worker mostly waits for answers, one after another: on a long link many do so side by side; on a short one more
-    than four a core only wait for each other.
+    A worker mostly waits for answers, one after another: on a long link many do so side by side; on a short one they
+    only wait for each other, and for the registries.
     """
     near = min(max(FEWEST, 4 * cores), MOST)
     return min(max(near, FEWEST + int(round_trip * _WORKERS_A_SECOND)), MOST)
