@@ -42,9 +42,13 @@ def fetched(lab: LabRegistry) -> Counter[str]:
     return Counter(f"sha256:{digest}" for digest in done)
 
 
-@pytest.mark.parametrize("link_max", [0, 1_000_000, 4_000_000, 10**9])
 @pytest.mark.parametrize("side_by_side", [False, True])
-def test_images_that_begin_together_send_no_blob_twice(tmp_path: Path, link_max: int, side_by_side: bool) -> None:
+@pytest.mark.parametrize(
+    ("link_max", "engine"), [(0, "auto"), (1_000_000, "auto"), (4_000_000, "auto"), (10**9, "auto"), (0, "skopeo")]
+)
+def test_images_that_begin_together_send_no_blob_twice(
+    tmp_path: Path, link_max: int, engine: str, side_by_side: bool
+) -> None:
     """Without any schedule: as many workers as images, which all begin at once, skopeo among them."""
     images = {f"a/app{number % 3}:{number}": app(f"own{number % 7}") for number in range(9)}
     with (
@@ -53,16 +57,19 @@ def test_images_that_begin_together_send_no_blob_twice(tmp_path: Path, link_max:
     ):  # fmt: skip
         for name, image in images.items():
             near.push(name.partition(":")[0], image, name.partition(":")[2])
-        results = [copied for each in together(made, streams if side_by_side else None) for copied in each.results]
+        results = [
+            copied for each in together(made, engine, streams if side_by_side else None) for copied in each.results
+        ]
         assert [copied.failure for copied in results] == [None] * 9
         assert far.images().keys() == images.keys()
         layers = {each["digest"] for image in images.values() for each in json.loads(image.body)["layers"]}
         assert {digest: times for digest, times in sent(target).items() if digest in layers} == dict.fromkeys(layers, 1)
 
 
-def together(made: Pipeline, streams: ThreadPoolExecutor | None) -> list[worker.JobResult]:
+def together(made: Pipeline, engine: str, streams: ThreadPoolExecutor | None) -> list[worker.JobResult]:
     head = f"version: 1\nsource: {{registry: '{made.source}'}}\ntarget: {{registry: '{made.target}'}}\n"
-    plan = made.plan(parse_manifest(f"{head}images: [a]".encode(), Path("m.yaml")).images)
+    text = f"{head}defaults: {{engine: {engine}}}\nimages: [a]"
+    plan = made.plan(parse_manifest(text.encode(), Path("m.yaml")).images)
     bench: Bench = made.bench()
     bench.streams = streams
     jobs = jobs_of(plan)

@@ -6,6 +6,7 @@ Each blob crosses once, whoever needs it: who brings one says so in the `BlobBoo
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -143,6 +144,31 @@ def side_by_side(bench: Bench, do: Callable[[Descriptor], T], blobs: Sequence[De
     finally:
         wait(others.values())
     return [others[blob.digest].result() if blob.digest in others else own[blob.digest] for blob in blobs]
+
+
+@contextmanager
+def claimed(
+    bench: Bench, repository: Repository, blobs: Sequence[Descriptor], *, may_mount: bool
+) -> Iterator[list[Descriptor]]:
+    """Have what of these blobs can be mounted, and be the one who brings the others, which are yielded.
+
+    Raises:
+        CopyFailedError: it was stopped.
+    """
+    missing = list(blobs)
+    while True:
+        missing = [blob for blob in missing if not (may_mount and at_hand(bench, repository, blob))]
+        digests = [blob.digest for blob in missing]
+        if not bench.book.claim(digests):
+            wait_for(bench, missing)
+        elif may_mount and any(at_hand(bench, repository, blob) for blob in missing):
+            bench.book.release(digests)  # it has landed before it was ours
+        else:
+            break
+    try:
+        yield missing
+    finally:
+        bench.book.release(digests)
 
 
 def wait_for(bench: Bench, blobs: Sequence[Descriptor]) -> None:

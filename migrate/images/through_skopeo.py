@@ -8,7 +8,7 @@ from dataclasses import replace
 from migrate.errors import LoginError
 from migrate.images import skopeo
 from migrate.images.bench import Bench
-from migrate.images.blobs import CopyFailedError, byte_count, is_suspect, is_there
+from migrate.images.blobs import CopyFailedError, byte_count, claimed, is_suspect, is_there
 from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.delivery import Part
 from migrate.images.failures import Failure, FailureClass
@@ -65,8 +65,12 @@ def convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
         _skopeo_format(job, copy),
         whole_index=job.delivery.whole_index,
     )
-    with bench.gate.through(job.target):
+    layers = _layers(job)
+    may_mount = not any(copy.suspect for copy in job.copies)
+    with claimed(bench, job.target, layers, may_mount=may_mount) as missing, bench.gate.through(job.target):
         _run(bench, job, argv)
+        for layer in missing if may_mount else ():
+            is_there(bench, job.target, layer)  # whoever waits for it mounts it
     top = bench.target.manifest(job.target.path, copy.target.tag)
     bench.arrived[copy.target] = top.digest
     wrong = _differences(bench, job, copy, top)
@@ -74,9 +78,15 @@ def convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
         raise CopyFailedError(Failure(FailureClass.NOT_CONFIRMED, f"after skopeo's conversion: {'; '.join(wrong)}"))
     children = [bench.target.manifest(job.target.path, child.digest) for child in top.children]
     blobs = [blob for manifest in (top, *children) for blob in manifest.blobs]
-    fresh = [blob for blob in blobs if not bench.book.expects(blob.digest, job.target.path)]
+    sent = {layer.digest for layer in missing}
+    fresh = [blob for blob in blobs if blob.digest in sent or not bench.book.expects(blob.digest, job.target.path)]
     confirm(bench, job.target, blobs, whole=is_suspect(bench, job, blobs))
     return byte_count(fresh), top
+
+
+def _layers(job: Job) -> list[Descriptor]:
+    layers = (layer for part in job.delivery.parts for layer in part.source.layers if not layer.is_foreign)
+    return list({layer.digest: layer for layer in layers}.values())
 
 
 def _skopeo_format(job: Job, copy: Copy) -> str:
