@@ -327,7 +327,7 @@ class _Watched:
         """Some bytes came.
 
         Raises:
-            builtins.TimeoutError: too slowly.
+            TimeoutError: too slowly.
         """
         self._waited += seconds
         self._received += size
