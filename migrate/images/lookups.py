@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-_UNREADABLE = (FailureClass.NOT_FOUND, FailureClass.INVALID, FailureClass.CORRUPT)
+_UNREADABLE = (FailureClass.NOT_FOUND, FailureClass.DENIED, FailureClass.INVALID, FailureClass.CORRUPT)
+"""What a look may tell better, or otherwise: a "no" is asked once more."""
 
 
 class Reader(Protocol):
