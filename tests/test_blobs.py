@@ -7,6 +7,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from conftest import Ends
@@ -16,12 +18,15 @@ from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import LabRegistry, registry
 from registrylab.strange import compose, layer
 
-from migrate.images import worker
+from migrate.images import blobs, worker
 from migrate.images.bench import Bench, BlobBook
-from migrate.images.formats import parse_image_manifest
+from migrate.images.failures import Failure, FailureClass
+from migrate.images.formats import Descriptor, parse_image_manifest
+from migrate.images.registry import RegistryError
 from migrate.images.transfer import jobs_of
 from migrate.images.unpacking import DiffIds, Unpacked
 from migrate.manifest import parse_manifest
+from migrate.reference import Repository
 
 SHARED = [make_layer(f"base{number}", 2_000_000) for number in range(3)]
 
@@ -94,6 +99,26 @@ def test_a_repository_that_lends_nothing_is_asked_no_more() -> None:
     assert book.origins("blob", "p/new") == []
     assert not book.expects("blob", "p/new")
     assert book.expects("blob", "p/x")
+
+
+def test_a_failure_while_blobs_are_claimed_leaves_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a claim that nobody gives back waits for ever."""
+    answers = iter([False, RegistryError("p/x", Failure(FailureClass.NETWORK, "gone"))])
+
+    def at_hand(*_: object) -> bool:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(blobs, "at_hand", at_hand)
+    bench = SimpleNamespace(book=BlobBook())
+    wanted = [Descriptor("", "sha256:a", 1)]
+    with (
+        pytest.raises(RegistryError),
+        blobs.claimed(cast(Bench, bench), Repository("new", "p/x"), wanted, may_mount=True),
+    ):
+        pass
+    assert bench.book.claim(["sha256:a"])
 
 
 # --- schema 1 ---------------------------------------------------------------------------------------------------

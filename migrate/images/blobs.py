@@ -161,14 +161,13 @@ def claimed(
         digests = [blob.digest for blob in missing]
         if not bench.book.claim(digests):
             wait_for(bench, missing)
-        elif may_mount and any(at_hand(bench, repository, blob) for blob in missing):
-            bench.book.release(digests)  # it has landed before it was ours
-        else:
-            break
-    try:
-        yield missing
-    finally:
-        bench.book.release(digests)
+            continue
+        try:
+            if not may_mount or not any(at_hand(bench, repository, blob) for blob in missing):
+                yield missing
+                return
+        finally:  # also where one has landed before it was ours
+            bench.book.release(digests)
 
 
 def wait_for(bench: Bench, blobs: Sequence[Descriptor]) -> None:
