@@ -58,7 +58,8 @@ def test_images_that_begin_together_send_no_blob_twice(
     images = {f"a/app{number % 3}:{number}": app(f"own{number % 7}") for number in range(9)}
     with (
         registry() as source, registry() as target, LabClient(source) as near, LabClient(target) as far,
-        pipeline(source.host, target.host, tmp_path, link_max=link_max, timeout=60.0) as made, ThreadPoolExecutor(20) as streams,
+        pipeline(source.host, target.host, tmp_path, link_max=link_max, timeout=60.0) as made,
+        ThreadPoolExecutor(20) as streams,
     ):  # fmt: skip
         for name, image in images.items():
             near.push(name.partition(":")[0], image, name.partition(":")[2])
