@@ -1,6 +1,7 @@
 """Image streams of two clusters: stored, external and alias tags, each of which ends right."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,24 @@ def test_a_project_is_listed_by_one_question_and_its_tags_by_none(both: Clusters
     asked = [r for r in both.old.registry.seen if r.phase == "manifest" and r.method == "HEAD"]
     assert asked == []
     assert sum("imagestreams" in request.path for request in both.old.api.seen) == 1
+
+
+def test_a_later_run_asks_both_clusters_for_their_streams_and_the_registries_for_no_tag(both: Clusters) -> None:
+    for name in ("api", "web"):
+        both.push(both.old, OLD_TOKEN, f"my-app/{name}", "1", "2")
+    manifest = both.manifest(MOVE)
+    assert both.run("copy", manifest).code == 0
+    both.push(both.old, OLD_TOKEN, "my-app/new", "1")
+    with both.pushed(both.new, NEW_TOKEN) as client:
+        client.push("my-app-2/web", image("another"), "2")
+    ends = (both.old.registry, both.new.registry)
+    before = [len(end.seen) for end in ends]
+    plan = both.run("plan", manifest, "--format", "json")
+    assert plan.code == 3, plan.text
+    assert plan.json["counts"] == {"copy": 0, "link": 1, "skip": 3, "conflict": 1, "refused": 0}
+    asked = [request.path for end, past in zip(ends, before, strict=True) for request in end.seen[past:]]
+    named = [path for path in asked if re.search(r"/manifests/\d$|/tags/", path)]
+    assert named == ["/v2/my-app-2/new/manifests/1"], "what has no image stream yet is looked at"
 
 
 def test_image_streams_are_made_first_with_labels_and_lookup_policy(both: Clusters) -> None:

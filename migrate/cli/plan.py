@@ -15,7 +15,7 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
-from migrate.cli.session import Session, open_session, questions, state_path
+from migrate.cli.session import ENDS, Session, open_session, questions, state_path
 from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Plan
@@ -63,7 +63,7 @@ def planned(session: Session, memory: State | None, executor: Executor) -> Plan:
     Raises:
         MigrateError: a registry went out of reach meanwhile: the plan would say so of every tag.
     """
-    look = session.lookups(memory.image_manifest if memory else lambda _: None)
+    look = session.lookups(memory.image_manifest if memory else lambda _: None, told_by=ENDS)
     made = make_plan(session.requests(), session.scope(memory), look, executor)
     session.check_reach()
     return made

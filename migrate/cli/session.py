@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +31,7 @@ from migrate.state import State
 
 End = Literal["source", "target"]
 ENDS: tuple[End, ...] = get_args(End)
+SOURCE: tuple[End, ...] = ("source",)
 QUESTIONS_AT_A_TIME = 32
 _TIMEOUT, _HASTY_TIMEOUT = 60.0, 15.0
 _UPSTREAM_PATIENCE = 30.0
@@ -180,9 +181,10 @@ class Session:
         targets = {_target_project(request) for request in chosen}
         return tuple(request for request in images if _target_project(request) in targets)
 
-    def lookups(self, known: Callable[[str], ImageManifest | None], *, streams: bool = True) -> Lookups:
-        """Ask the registries, each question once; with `streams` the source's API tells of its image streams."""
-        return Lookups(self.registry, known, self._source_streams() if streams else None)
+    def lookups(self, known: Callable[[str], ImageManifest | None], told_by: Collection[End] = SOURCE) -> Lookups:
+        """Ask the registries, each question once; the API of the ends in `told_by` tells of their image streams."""
+        told = (self._source_streams() if end == "source" else self.target_streams() for end in told_by)
+        return Lookups(self.registry, known, [*filter(None, told)])
 
     def image_cluster(self, end: End) -> Cluster | None:
         """The API whose image streams are that end's repositories; after check_ends, which knows the registry's kind.

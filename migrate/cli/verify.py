@@ -65,7 +65,7 @@ def verify(
 def verify_images(run: Run, *, deep: bool) -> Verification:
     """Compare every wanted tag; the verdicts are kept in the state."""
     say("reading both registries ...")
-    source, target = (run.session.lookups(lambda _: None, streams=wanted) for wanted in (True, False))
+    source, target = run.session.lookups(lambda _: None), run.session.lookups(lambda _: None, told_by=())
     with questions() as executor:
         wanted, _ = resolve(run.session.requests(), run.session.scope(None), source, executor)
         refused = tuple(copy for copy in wanted if copy.action is Action.REFUSED)

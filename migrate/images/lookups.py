@@ -1,7 +1,7 @@
 """What the planner and verify ask the registries, each question once. No decisions here."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
@@ -50,14 +50,14 @@ class Lookups:
     Args:
         registry: gives the reader of a registry host.
         known: an image manifest that the state remembers by its digest, or None.
-        streams: the image streams of one registry, where its API tells of them: then tags need no question.
+        streams: the image streams of registries whose API tells of them: then tags need no question.
     """
 
     def __init__(
         self,
         registry: Callable[[str], Reader],
         known: Callable[[str], ImageManifest | None],
-        streams: StreamCatalog | None = None,
+        streams: Sequence[StreamCatalog] = (),
     ) -> None:
         self._registry = registry
         self._known = known
@@ -68,9 +68,10 @@ class Lookups:
 
     def repositories(self, registry: str, prefix: str) -> list[str]:
         """The repositories of a project: its image streams; or its name, and all below it."""
-        streams = self._streams.project(registry, prefix) if self._streams else None
-        if streams is not None:
-            return sorted(streams)
+        for catalog in self._streams:
+            streams = catalog.project(registry, prefix)
+            if streams is not None:
+                return sorted(streams)
         return [name for name in self._registry(registry).catalog() if name == prefix or name.startswith(f"{prefix}/")]
 
     def tags(self, repository: Repository) -> list[str]:
@@ -84,7 +85,8 @@ class Lookups:
         """What stands under a tag or digest now."""
         tag = self.stream_tag(reference)
         if tag and tag.digest:
-            return Found(tag.digest, "")
+            known = self._known(tag.digest)
+            return Found(tag.digest, known.media_type if known else "")
         return self._registry(reference.repository.registry).find_manifest(
             reference.repository.path, reference.identifier
         )
@@ -109,11 +111,11 @@ class Lookups:
 
     def stream(self, repository: Repository) -> ImageStream | None:
         """The image stream of a repository; None where no API tells of it."""
-        return self._streams.stream(repository) if self._streams else None
+        return next(filter(None, (catalog.stream(repository) for catalog in self._streams)), None)
 
     def stream_tag(self, reference: Reference) -> StreamTag | None:
         """What a tag of an image stream is; None where no API tells."""
-        return self._streams.tag(reference) if self._streams else None
+        return next(filter(None, (catalog.tag(reference) for catalog in self._streams)), None)
 
     def readable(self, reference: Reference) -> bool:
         """Whether its registry gives the image of a digest; the registry is asked, whatever the API says.
