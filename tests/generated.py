@@ -29,7 +29,7 @@ _EXIT_CODES = """\
 | 2 | wrong usage or wrong manifest; nothing was attempted |
 | 3 | finished, but something failed, conflicts, is refused or does not verify: see what is printed, mend, run again |
 | 4 | a login is missing, refused or expired |
-| 5 | stopped at a limit that was asked for; run again (no option asks for one yet) |
+| 5 | stopped at a limit that was asked for; run again |
 | 130 | interrupted (Ctrl-C, SIGTERM); the state is good; run again |
 """
 

@@ -7,17 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from migrate.cli.in_use import used_by_workloads
 from migrate.cli.interrupt import stoppable
+from migrate.cli.limits import Limits, MaxBytesOption, MaxDurationOption, OrderOption, limits, reached
 from migrate.cli.memory import begun_run
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
+    LogFileOption,
     ManifestArgument,
     OutputFormat,
     ProjectOption,
@@ -29,9 +32,10 @@ from migrate.cli.options import (
     result,
     say,
     set_up_logging,
+    told_as_events,
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
-from migrate.cli.plan import planned
+from migrate.cli.plan import changed_since, planned
 from migrate.cli.program import command_line, jobs_given, options_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
@@ -39,12 +43,15 @@ from migrate.cli.streams import held_already, make_aliases, make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
 from migrate.images.bench import Bench, BlobBook, PutGate
+from migrate.images.budget import Budget
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.graph import siblings_of
+from migrate.images.order import Order, ranks
 from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.images.unpacking import DiffIds
+from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
 from migrate.state import State
@@ -57,7 +64,11 @@ def copy(
     state: StateOption = None,
     project: ProjectOption = "",
     jobs: JobsOption = 0,
+    order: OrderOption = Order.FASTEST,
+    max_duration: MaxDurationOption = "",
+    max_bytes: MaxBytesOption = "",
     wait_login: WaitLoginOption = "",
+    log_file: LogFileOption = None,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -65,10 +76,12 @@ def copy(
 
     Example: rahti-migrate copy my-app.yaml --jobs 8
     """
-    set_up_logging(verbose)
+    set_up_logging(verbose, log_file)
     as_json = output is OutputFormat.JSON
-    own = (*jobs_given(jobs), *wait_given(wait_login))
-    with open_run(manifest, state, project, "copy", own, login_wait(wait_login)) as run:
+    limited = limits(max_duration, max_bytes, order)
+    own = (*jobs_given(jobs), *limited.given, *wait_given(wait_login))
+    opening = open_run(manifest, state, project, "copy", own, login_wait(wait_login), limited)
+    with told_as_events(as_json=as_json), opening as run:
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
@@ -79,7 +92,7 @@ def copy(
 class Run:
     """A command that writes: a session, its state, a private folder for authfiles, and the options it was given.
 
-    `options` are those that every such command has, `own` those of this one.
+    `options` are those that every such command has, `own` those of this one, with its `limits`.
     """
 
     session: Session
@@ -89,6 +102,7 @@ class Run:
     own: tuple[str, ...] = ()
     program: skopeo.Skopeo | None = None
     name: str = "copy"
+    limits: Limits = field(default_factory=Limits)
 
     def command(self, name: str = "") -> str:
         """What to type for this or another command on the same manifest, with the options that were given here."""
@@ -102,7 +116,13 @@ class Run:
 
 @contextmanager
 def open_run(
-    manifest: Path, state: Path | None, project: str, command: str, own: tuple[str, ...] = (), wait_login: float = 0.0
+    manifest: Path,
+    state: Path | None,
+    project: str,
+    command: str,
+    own: tuple[str, ...] = (),
+    wait_login: float = 0.0,
+    limits: Limits | None = None,
 ) -> Iterator[Run]:
     """Open everything a writing command needs, in the order that tells the user most when something is missing."""
     with open_session(manifest, project, wait_login) as session:
@@ -114,7 +134,7 @@ def open_run(
         with begun_run(session, state_path(manifest, state), command, again, version) as (opened, private):
             if command != "run":  # which asks more, and says more
                 session.check_ends()
-            yield Run(session, opened, private, options, own, program, command)
+            yield Run(session, opened, private, options, own, program, command, limits or Limits())
 
 
 def copy_images(
@@ -125,20 +145,24 @@ def copy_images(
     say("looking at both registries ...")
     with questions() as executor:
         plan = checked(planned(run.session, run.state, executor), executor)
+    since = changed_since(plan, run.state)
     run.state.record_plan(plan, run.session.project)
     for line in (*note_lines(plan.notes), *change_lines(plan), plan_summary(plan)):
         say(line)
+    if since:
+        say(since_summary(since))
     unmade = make_missing(run.session, plan)
     if as_json:
-        _print_plan(plan)
+        _print_plan(plan, since)
     counts = _planned_counts(plan)
     failures = {c.failure for c in plan.copies if c.failure and c.action is Action.REFUSED}
     sent = 0
     gone: dict[str, Failure] = {}
     moved: list[str] = []
     ended: list[CopyResult] = []
-    with _stop_on_errors(run):
-        for event in _events(run, plan, jobs, unmade, quiet=as_json):
+    budget = Budget(run.limits.bytes)
+    with _stop_on_errors(run), run.limits.watching(run.session.stop):
+        for event in _events(run, plan, jobs, unmade, budget, quiet=as_json):
             _record(run.state, event)
             if as_json:
                 _print_event(event)
@@ -167,6 +191,7 @@ def copy_images(
         bool(gone),
         refused,
         len(plan.changed),
+        reached(run.session.stop, budget, run.limits),
     )
 
 
@@ -218,10 +243,12 @@ def _stop_on_errors(run: Run) -> Iterator[None]:
             raise
 
 
-def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: bool) -> Iterator[Event]:
+def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Budget, *, quiet: bool) -> Iterator[Event]:
     stop = run.session.stop
     workers = jobs or _jobs_of_manifest(run.session)
     todo = jobs_of(plan)
+    is_used = used_by_workloads(run.session) if run.limits.order is Order.IN_USE else lambda _: False
+    order = ranks(run.limits.order, todo, is_used)
     run.session.free_workers()
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
@@ -229,13 +256,29 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], *, quiet: b
     with progress(plan, tags, quiet=quiet) as show:
         known = run.state.blobs()
         bench = _bench(run, plan, known)
-        bench.on_bytes = show.moved
+
+        def moved(job: int, so_far: int) -> None:
+            show.moved(job, so_far)
+            budget.moved(job, so_far)
+
+        bench.on_bytes = moved
         bench.why_denied = unmade
         bench.streams = streams
         perform = partial(worker.perform, bench)
         try:
             held, gone = run.session.is_held, run.session.is_gone
-            events = run_jobs(todo, perform, pool, workers, stop, at_target=known, held=held, gone=gone)
+            events = run_jobs(
+                todo,
+                perform,
+                pool,
+                workers,
+                stop,
+                at_target=known,
+                held=held,
+                gone=gone,
+                budget=budget,
+                ranks=order,
+            )
             arrived = held_already(plan)
             for event in chain(events, make_aliases(run.session, plan, len(todo), arrived)):
                 if isinstance(event, Finished):
@@ -322,14 +365,18 @@ def next_step(run: Run, outcome: Outcome) -> list[str]:
     """What to do now."""
     if outcome.exit_code == ExitCode.OK:
         return [f"Next: {run.command('verify')}"] if run.name == "copy" else []
+    if outcome.exit_code == ExitCode.LIMIT:
+        return [f"Stopped at {outcome.limit}; what is done is recorded. To go on: {run.command()}"]
     if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):
         return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
     return [f"See to what is named above, then run again: {run.command()}"]
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan, since: Since | None) -> None:
     document = plan_document(plan)
     json_line({"event": "planned", "counts": document["counts"], "bytes": document["bytes"]})
+    if since:
+        json_line({"event": "since", **since_document(since)})
     for planned_copy in plan.copies:
         if planned_copy.action not in (Action.COPY, Action.LINK):
             json_line({"event": str(planned_copy.action), **copy_document(planned_copy)})

@@ -1,11 +1,13 @@
 """`rahti-migrate finish`: the final step. Shows what it would do to the target cluster; with --apply does it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from migrate.access.plan import ProjectPlan
 from migrate.cli.access import (
     AccessRun,
     access_exit_code,
@@ -32,7 +34,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, open_session, state_path
-from migrate.cli.workloads import apply_workloads, plan_workloads, wait_for_rollouts
+from migrate.cli.workloads import apply_workloads, looked_at_again, plan_workloads, wait_for_rollouts
 from migrate.errors import ExitCode, UsageError
 from migrate.quantities import parse_duration
 from migrate.report import access as show
@@ -67,7 +69,7 @@ def finish(
         with open_session(manifest, project, login_wait(wait_login)) as session:
             return _show(session, state, options_given(state, project), as_json=as_json)
     with open_access(manifest, state, project, "finish", wait_login) as run:
-        code = apply_final_step(run, state, seconds, as_json=as_json)
+        code, _ = apply_final_step(run, state, seconds, as_json=as_json)
         if as_json:
             json_line({"event": "summary", "exitCode": int(code)})
         run.state.end_run(code, {})
@@ -90,12 +92,14 @@ def wait_seconds(wait: str, *, apply: bool) -> float:
         raise UsageError(f"--wait: {error}") from None
 
 
-def apply_final_step(run: AccessRun, state: Path | None, seconds: float, *, as_json: bool) -> int:
-    """Try everything, then access, then workloads, then (for so many seconds) wait for them."""
+def apply_final_step(
+    run: AccessRun, state: Path | None, seconds: float, *, as_json: bool
+) -> tuple[int, list[WorkloadPlan]]:
+    """Try everything, then access, then workloads, then (for so many seconds) wait for them; what was planned."""
     workloads = plan_workloads(run.session, state)
     _say_workloads(workloads, as_json=as_json)
     if any(plan.is_refused for plan in workloads):
-        return apply_workloads(run.session, run.state, workloads, as_json=as_json)
+        return apply_workloads(run.session, run.state, workloads, as_json=as_json), workloads
     code: int = ExitCode.OK
     if run.session.manifest.file.access:
         code = apply_access(run, planned_access(run.session, run.ends), as_json=as_json, last="access")
@@ -105,7 +109,7 @@ def apply_final_step(run: AccessRun, state: Path | None, seconds: float, *, as_j
         code = max(code, wait_for_rollouts(run.session, workloads, seconds, as_json=as_json))
     if not as_json:
         result(pointer_lines([each for plan in workloads for each in plan.elsewhere]))
-    return code
+    return code, workloads
 
 
 def _say_workloads(plans: Sequence[WorkloadPlan], *, as_json: bool) -> None:
@@ -140,14 +144,32 @@ def _show(session: Session, state: Path | None, options: Sequence[str], *, as_js
         return code
     changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
     result([*pointer_lines([each for plan in workloads for each in plan.elsewhere]), ""])
-    result([f"Nothing was written.{f' To apply: {_to_apply(session, options)}' if changes else ''}"])
+    result([f"Nothing was written.{f' To apply: {to_apply(session, options)}' if changes else ''}"])
     return code
 
 
-def finish_run(run: AccessRun, state: Path | None, seconds: float, *, apply: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class FinalStep:
+    """How the final step ended: what the target grants and holds now; None for what the manifest does not ask for."""
+
+    code: int
+    access: Sequence[ProjectPlan] | None
+    workloads: Sequence[WorkloadPlan] | None
+
+
+def finish_run(run: AccessRun, state: Path | None, seconds: float, *, apply: bool, as_json: bool) -> FinalStep:
     """The final step of `run`."""
+    file = run.session.manifest.file
     if apply:
-        return apply_final_step(run, state, seconds, as_json=as_json)
+        code, workloads = apply_final_step(run, state, seconds, as_json=as_json)
+        workloads = looked_at_again(run.session, state, workloads)
+        plans = plans_of(run.session, run.ends) if file.access else []
+    else:
+        code, plans, workloads = _shown(run, state, as_json=as_json)
+    return FinalStep(code, plans if file.access else None, workloads if file.workloads else None)
+
+
+def _shown(run: AccessRun, state: Path | None, *, as_json: bool) -> tuple[int, list[ProjectPlan], list[WorkloadPlan]]:
     plans = plans_of(run.session, run.ends) if run.session.manifest.file.access else []
     workloads = plan_workloads(run.session, state)
     if as_json:
@@ -156,12 +178,12 @@ def finish_run(run: AccessRun, state: Path | None, seconds: float, *, apply: boo
     elif plans:
         result(["", "Who may pull:", "", *show.access_plan_lines(plans)])
     _say_workloads(workloads, as_json=as_json)
-    changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
-    if changes and not as_json:
-        result([f"To apply: {_to_apply(run.session, run.options)}"])
+    if not as_json:
+        result(pointer_lines([each for plan in workloads for each in plan.elsewhere]))
     code = access_exit_code(plans)
-    return ExitCode.INCOMPLETE if any(plan.needs_attention for plan in workloads) else code
+    return ExitCode.INCOMPLETE if any(plan.needs_attention for plan in workloads) else code, plans, workloads
 
 
-def _to_apply(session: Session, options: Sequence[str]) -> str:
+def to_apply(session: Session, options: Sequence[str]) -> str:
+    """What to type to apply the final step."""
     return command_line("finish", session.manifest.path, (*options, "--apply"))

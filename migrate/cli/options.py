@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from migrate.credentials import FOR_EVER
-from migrate.errors import UsageError
+from migrate.errors import MigrateError, UsageError
 from migrate.quantities import parse_duration
 
 _WAIT_UNSEEN = 900.0
@@ -53,14 +53,52 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", metavar="text|js
 VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
 ]
+LogFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file", metavar="FILE", help="Keep what is said, and what is done, in this file too; at most 60 MB of it."
+    ),
+]
+
+_SAID = logging.getLogger("said")
+"""What people are told, for the log file: on stderr it stands anyway."""
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LOG_BYTES, _LOG_FILES = 10_000_000, 5
 
 
-def set_up_logging(verbose: int) -> None:
-    """Log to stderr. HTTP clients stay quiet at any level: their lines hold redirect addresses and cookies: secrets."""
+def set_up_logging(verbose: int, log_file: Path | None = None) -> None:
+    """Log to stderr, and to a file that begins anew when it is full; the last ones are kept beside it.
+
+    HTTP clients stay quiet at any level: their lines hold redirect addresses and cookies: secrets.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel(level)
+    handlers: list[logging.Handler] = [console]
+    _SAID.propagate = False
+    if log_file:
+        handlers.append(_file_handler(log_file, min(level, logging.INFO)))
+        _SAID.addHandler(handlers[-1])
+        _SAID.setLevel(logging.INFO)
+    logging.basicConfig(level=min(handler.level for handler in handlers), format=_LOG_FORMAT, handlers=handlers)
     for name in ("urllib3", "httpx2", "httpcore2", "lightkube", "stamina"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _file_handler(path: Path, level: int) -> logging.Handler:
+    from logging.handlers import RotatingFileHandler  # takes longer to load than most commands need
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--log-file {path}: it cannot be written: {error.strerror}", "name another file") from None
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    return handler
 
 
 def login_wait(given: str) -> float:
@@ -79,6 +117,7 @@ def login_wait(given: str) -> float:
 
 def say(words: str = "") -> None:
     """Progress, warnings and headings: to stderr; where nobody can read them the work goes on."""
+    _SAID.info("%s", words)
     if sys.stderr is not None:
         with suppress(OSError):
             print(words, file=sys.stderr, flush=True)
@@ -92,6 +131,18 @@ def result(lines: Iterable[str]) -> None:
 def json_line(document: Mapping[str, Any]) -> None:
     """One JSON document on one line of stdout."""
     _out(f"{json.dumps(document, ensure_ascii=False)}\n")
+
+
+@contextmanager
+def told_as_events(*, as_json: bool) -> Iterator[None]:
+    """An error that ends a command whose output is JSON lines is such a line, too."""
+    try:
+        yield
+    except MigrateError as error:
+        if as_json:
+            words = {"error": error.what, "advice": error.advice or None, "exitCode": int(error.exit_code)}
+            json_line({"event": "error", **words})
+        raise
 
 
 def json_document(document: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from migrate.report.text import failure_lines, moved_lines
 class Outcome:
     """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
 
+    `limit` says which limit ended it, where one did;
     `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
     `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses; `changed` is
     how many tags do not arrive as they are at the source.
@@ -31,11 +32,12 @@ class Outcome:
     gone: bool = False
     refused: frozenset[Reference] = frozenset()
     changed: int = 0
+    limit: str = ""
 
     @property
     def cut_short(self) -> bool:
-        """Whether it was stopped with something left to do."""
-        return self.stopped and self.counts["left"] > 0
+        """Whether it was stopped, by a person or a limit, with something left to do."""
+        return (self.stopped or bool(self.limit)) and self.counts["left"] > 0
 
     @property
     def exit_code(self) -> int:
@@ -45,7 +47,7 @@ class Outcome:
         if self.gone:
             return ExitCode.FAILED
         if self.cut_short:
-            return ExitCode.INTERRUPTED
+            return ExitCode.LIMIT if self.limit else ExitCode.INTERRUPTED
         troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
         return ExitCode.INCOMPLETE if troubles else ExitCode.OK
 
@@ -77,5 +79,6 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
         "changed": outcome.changed,
         "bytes": outcome.sent,
         "seconds": round(outcome.seconds, 3),
+        "limit": outcome.limit or None,
         "exitCode": int(outcome.exit_code),
     }

@@ -3,6 +3,9 @@
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from migrate.cli.options import (
     FormatOption,
@@ -17,19 +20,32 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import ENDS, Session, open_session, questions, state_path
 from migrate.errors import ExitCode
+from migrate.images.delta import delta, leftovers
 from migrate.images.failures import FailureClass
+from migrate.images.lookups import Lookups
 from migrate.images.plan import Plan
 from migrate.images.planner import make_plan
 from migrate.manifest import Manifest
+from migrate.report.delta import Since, leftover_document, leftover_lines, since_document, since_lines
 from migrate.report.documents import plan_document
-from migrate.report.text import plan_lines
+from migrate.report.text import plan_lines, plan_summary
 from migrate.state import NoStateError, State, read_state
+
+SinceOption = Annotated[
+    bool, typer.Option("--since-last-run", help="List only what has changed at the source since: new, moved, gone.")
+]
+PruneOption = Annotated[
+    bool,
+    typer.Option("--prune-report", help="List target tags that the source no longer has; deletes nothing."),
+]
 
 
 def plan(
     manifest: ManifestArgument,
     state: StateOption = None,
     project: ProjectOption = "",
+    since_last_run: SinceOption = False,
+    prune_report: PruneOption = False,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -39,14 +55,37 @@ def plan(
     """
     set_up_logging(verbose)
     with open_session(manifest, project) as session, ExitStack() as stack:
-        memory = remembered(stack, state_path(manifest, state), session.manifest)
+        path = state_path(manifest, state)
+        memory = remembered(stack, path, session.manifest)
+        if since_last_run and (memory is None or not memory.seen()):
+            raise NoStateError(path)
         session.check_ends()
-        made = planned(session, memory, stack.enter_context(questions()))
+        executor = stack.enter_context(questions())
+        look = lookups_for_plan(session, memory)
+        made = planned(session, memory, executor, look)
+        since = changed_since(made, memory) if since_last_run and memory else None
+        found, notes = leftovers(made, memory.seen() if memory else [], look, executor) if prune_report else ([], [])
     if output is OutputFormat.JSON:
-        json_document(plan_document(made))
+        more: dict[str, Any] = {"since": since_document(since)} if since else {}
+        if prune_report:
+            more["leftovers"] = [leftover_document(each) for each in found]
+            more["notes"] = [*made.notes, *notes]
+        json_document({**plan_document(made), **more})
     else:
-        result(plan_lines(made))
+        result([*since_lines(since), plan_summary(made)] if since else plan_lines(made))
+        result(["", *leftover_lines(found, notes)] if prune_report else [])
     return plan_exit_code(made)
+
+
+def lookups_for_plan(session: Session, memory: State | None) -> Lookups:
+    """Ask the registries, and the APIs of both ends, with what a state remembers."""
+    return session.lookups(memory.image_manifest if memory else lambda _: None, told_by=ENDS)
+
+
+def changed_since(made: Plan, memory: State) -> Since | None:
+    """What of a plan the runs before did not see so; None where there was none."""
+    seen, last = memory.seen(), memory.last_run_that_planned()
+    return Since(last, delta(made, seen)) if seen and last else None
 
 
 def remembered(stack: ExitStack, path: Path, manifest: Manifest) -> State | None:
@@ -57,13 +96,13 @@ def remembered(stack: ExitStack, path: Path, manifest: Manifest) -> State | None
         return None
 
 
-def planned(session: Session, memory: State | None, executor: Executor) -> Plan:
-    """The plan of a session's entries, with what a state remembers.
+def planned(session: Session, memory: State | None, executor: Executor, look: Lookups | None = None) -> Plan:
+    """The plan of a session's entries, with what a state remembers; `look` where more is asked afterwards.
 
     Raises:
         MigrateError: a registry went out of reach meanwhile: the plan would say so of every tag.
     """
-    look = session.lookups(memory.image_manifest if memory else lambda _: None, told_by=ENDS)
+    look = look or lookups_for_plan(session, memory)
     made = make_plan(session.requests(), session.scope(memory), look, executor)
     session.check_reach()
     return made

@@ -5,11 +5,13 @@ from concurrent.futures import Executor
 
 from migrate.cli.access import AccessRun, api_advice, open_ends
 from migrate.cli.check import check_exit_code
-from migrate.cli.copy import copy_images, next_step, open_run, say_outcome, what_came
-from migrate.cli.finish import ApplyOption, WaitOption, finish_run, wait_seconds
+from migrate.cli.copy import Run, copy_images, next_step, open_run, say_outcome, what_came
+from migrate.cli.finish import ApplyOption, FinalStep, WaitOption, finish_run, to_apply, wait_seconds
+from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, limits
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
+    LogFileOption,
     ManifestArgument,
     OutputFormat,
     ProjectOption,
@@ -21,17 +23,20 @@ from migrate.cli.options import (
     result,
     say,
     set_up_logging,
+    told_as_events,
 )
 from migrate.cli.outcome import outcome_document
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
 from migrate.cli.program import jobs_given, wait_given
 from migrate.cli.session import ENDS, state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
-from migrate.errors import CheckError, LoginError, MigrateError
+from migrate.errors import CheckError, ExitCode, LoginError, MigrateError
 from migrate.images.actions import hold_back
+from migrate.images.order import Order
 from migrate.images.plan import Plan
 from migrate.preflight.checks import Check, Verdict
 from migrate.report.checks import check_document, check_lines, checks_summary
+from migrate.report.cutover import Commands, cutover, cutover_document, cutover_lines
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
 
@@ -41,9 +46,13 @@ def run(
     state: StateOption = None,
     project: ProjectOption = "",
     jobs: JobsOption = 0,
+    order: OrderOption = Order.FASTEST,
+    max_duration: MaxDurationOption = "",
+    max_bytes: MaxBytesOption = "",
     apply: ApplyOption = False,
     wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
+    log_file: LogFileOption = None,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -51,12 +60,14 @@ def run(
 
     Example: rahti-migrate run my-app.yaml
     """
-    set_up_logging(verbose)
+    set_up_logging(verbose, log_file)
     as_json = output is OutputFormat.JSON
     seconds = wait_seconds(wait, apply=apply)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
-    own = (*jobs_given(jobs), *finishing, *wait_given(wait_login))
-    with open_run(manifest, state, project, "run", own, login_wait(wait_login)) as opened:
+    limited = limits(max_duration, max_bytes, order)
+    own = (*jobs_given(jobs), *limited.given, *finishing, *wait_given(wait_login))
+    opening = open_run(manifest, state, project, "run", own, login_wait(wait_login), limited)
+    with told_as_events(as_json=as_json), opening as opened:
         file = opened.session.manifest.file
         has_api = opened.session.cluster("target") is not None
         ends = open_ends(opened.session) if file.access or (file.workloads and has_api) else None
@@ -85,15 +96,25 @@ def run(
             news = [copy for copy in found.refused if copy.target not in outcome.refused]
             hints = next_step(opened, outcome) or verify_hints(found, opened.command())
             result([*verify_lines(found, news), *hints])
+        step = FinalStep(ExitCode.OK, None, None)
         if ends:
             access = AccessRun(opened.session, opened.state, ends, opened.options)
-            code = max(code, finish_run(access, state, seconds, apply=apply, as_json=as_json))
+            step = finish_run(access, state, seconds, apply=apply, as_json=as_json)
+            code = max(code, step.code)
+        items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened))
+        if not as_json:
+            result(["", *cutover_lines(items)])
         opened.ended(code, outcome.counts | verify_counts(found))
         if as_json:
             for item in verification_document(found)["tags"]:
                 json_line({"event": "verified", **item})
+            json_line({"event": "cutover", **cutover_document(items)})
             json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
     return code
+
+
+def _commands(run: Run) -> Commands:
+    return Commands(run.command(), to_apply(run.session, run.options))
 
 
 def _said(checks: Iterable[Check], *, as_json: bool) -> list[Check]:

@@ -8,6 +8,7 @@ import typer
 
 from migrate.cli.copy import Run, open_run
 from migrate.cli.interrupt import StoppedError
+from migrate.cli.limits import LimitReachedError
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -30,6 +31,7 @@ from migrate.images.plan import Action
 from migrate.images.planner import resolve
 from migrate.images.verify import FINE, Verification, Verified, in_streams
 from migrate.images.verify import verify as verify_copies
+from migrate.quantities import count
 from migrate.report.documents import verification_document
 from migrate.report.text import verify_hints, verify_lines
 
@@ -72,19 +74,22 @@ def verify_images(run: Run, *, deep: bool) -> Verification:
         readable = [copy for copy in wanted if copy.action is not Action.REFUSED]
         ours = run.state.delivered()
         verifying = verify_copies(readable, source, target, run.session.target, executor, ours, deep=deep)
-        verified = _until_stopped(run, in_streams(verifying, run.session.target_streams()), deep=deep)
+        judged = in_streams(verifying, run.session.target_streams())
+        verified = _until_stopped(run, judged, len(readable), deep=deep)
     run.session.check_reach()
     run.state.record_verified(verified, refused, deep=deep)
     return Verification(tuple(verified), refused)
 
 
-def _until_stopped(run: Run, verifying: Iterator[Verified], *, deep: bool) -> list[Verified]:
-    """All verdicts; where a signal stops it, those reached so far are kept."""
+def _until_stopped(run: Run, verifying: Iterator[Verified], wanted: int, *, deep: bool) -> list[Verified]:
+    """All verdicts; where a signal or a limit stops it, those reached so far are kept."""
     verified: list[Verified] = []
     try:
         for item in verifying:
-            verified.append(item)  # noqa: PERF402 - what was reached counts
-    except StoppedError:
+            verified.append(item)
+            if len(verified) < wanted:
+                run.limits.check_time(f"{len(verified):,} of {count(wanted, 'tag')} verified")
+    except (StoppedError, LimitReachedError):
         run.state.record_verified(verified, deep=deep)
         raise
     return verified

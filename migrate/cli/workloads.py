@@ -1,6 +1,7 @@
 """The final step for workloads: what stands in the rewritten folders, tried and applied to the target."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from migrate.access.stage import login_refused
@@ -48,6 +49,23 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         plans.append(plan)
     plans[-1].elsewhere += prepared.pointers
     return plans
+
+
+def looked_at_again(session: Session, state: Path | None, plans: Sequence[WorkloadPlan]) -> list[WorkloadPlan]:
+    """How the same objects stand at the target now; those that could not be read stay as they are."""
+    entries = entries_for(session.manifest, session.project)
+    if not entries:
+        return []
+    cluster, waits = target_of(session), _waits_for(session, state)
+    try:
+        return [
+            replace(
+                plan, planned=[*plan_items(cluster, plan.found.items, waits, data_copied=entry.options.data_copied)]
+            )
+            for plan, entry in zip(plans, entries, strict=True)
+        ]
+    except ClusterError as error:
+        raise _no_way(cluster, error, plans[0].project) from None
 
 
 def target_of(session: Session) -> Cluster:

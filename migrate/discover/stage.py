@@ -62,10 +62,19 @@ class Source:
 def discover(source: Source, requests: Sequence[ImageRequest]) -> list[FoundProject]:
     """What the projects hold; `requests` are one for each project, and mean everything in it."""
     uses = {name: _uses(source, name) for name in source.projects}
-    users = users_by_image(use for found in uses.values() if found for use in found.named)
-    users = with_followed(users, dict(pair for name in source.projects for pair in _aliases(source.streams(name))))
+    users = _users(source, uses)
     roles = ClusterRoles(source.cluster, legacy=True) if source.cluster else None
     return [_project(source, request, users, uses[request.source.repository.path], roles) for request in requests]
+
+
+def in_use(source: Source) -> Users:
+    """What the workloads of the projects name, each image with who names it; nothing where they cannot be read."""
+    return _users(source, {name: _uses(source, name) for name in source.projects})
+
+
+def _users(source: Source, uses: Mapping[str, Uses | None]) -> Users:
+    users = users_by_image(use for found in uses.values() if found for use in found.named)
+    return with_followed(users, dict(pair for name in source.projects for pair in _aliases(source.streams(name))))
 
 
 def _aliases(streams: Mapping[str, ImageStream]) -> Iterator[tuple[str, str]]:

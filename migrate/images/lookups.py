@@ -81,6 +81,18 @@ class Lookups:
             return sorted(tag.name for tag in stream.tags.values() if tag.kept is not Kept.NOWHERE)
         return sorted(set(self._registry(repository.registry).tags(repository.path)))
 
+    def tags_or_none(self, repository: Repository) -> list[str] | None:
+        """The tags of a repository; None where there is no such repository."""
+        projects = (catalog.project(repository.registry, repository.project) for catalog in self._streams)
+        if any(project is not None and repository.path not in project for project in projects):
+            return None
+        try:
+            return self.tags(repository)
+        except RegistryError as error:
+            if error.failure.kind is not FailureClass.NOT_FOUND:
+                raise
+            return None
+
     def find(self, reference: Reference) -> Found | None:
         """What stands under a tag or digest now."""
         tag = self.stream_tag(reference)

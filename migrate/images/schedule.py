@@ -38,6 +38,11 @@ class Unit:
     blobs: Mapping[str, int]
     source: Hashable = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all of its blobs."""
+        return sum(_bytes(size) for size in self.blobs.values())
+
 
 def ranked(units: Sequence[Unit], at_target: Iterable[str] = ()) -> list[float]:
     """How much is to be gained by beginning each image early: bytes that it misses, each as often as it is missed.
@@ -124,6 +129,10 @@ class Schedule:
                 return self._begun(number, end)
         number = self._nearly_free(held)
         return None if number is None else self._begun(number, 1)
+
+    def brings(self, number: int) -> int:
+        """Bytes that an image under way brings, as far as is known."""
+        return self._size(number, self._brings[number][1])
 
     def ended(self, number: int, landed: Iterable[str]) -> None:
         """An image is no longer under way, and these of its blobs are at the target."""

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from migrate.images.budget import Budget
 from migrate.images.delivery import Delivery
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
@@ -129,11 +130,12 @@ class Retries:
 
 @dataclass
 class Stop:
-    """Two wishes: begin nothing new; and end at once what is running."""
+    """Two wishes: begin nothing new; and end at once what is running. `limit` is the limit that asked, if one did."""
 
     soon: threading.Event = field(default_factory=threading.Event)
     now: threading.Event = field(default_factory=threading.Event)
     grace: float = 30.0
+    limit: str = ""
 
 
 def jobs_of(plan: Plan) -> list[Job]:
@@ -166,6 +168,8 @@ def run_jobs(
     at_target: Iterable[str] = (),
     held: Callable[[Job], bool] = lambda _: False,
     gone: Callable[[Job], bool] = lambda _: False,
+    budget: Budget | None = None,
+    ranks: Sequence[float] | None = None,
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time, in the order of schedule.py: each blob crosses once.
 
@@ -183,8 +187,13 @@ def run_jobs(
         at_target: digests of blobs that some repository of the target registry has.
         held: whether a job is not to begin now, because a registry of it is to be left alone.
         gone: whether a registry of a job was given up: then nothing of it is tried again.
+        budget: bytes that may be sent; what does not fit into it is not begun.
+        ranks: for each job, the higher the earlier; the fastest order where not given.
     """
-    return _Run(list(jobs), perform, executor, workers, stop, retries, at_target, held, gone).events()
+    schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target, ranks, both_ends=ranks is None)
+    return _Run(
+        list(jobs), schedule, perform, executor, workers, stop, retries, held, gone, budget or Budget()
+    ).events()
 
 
 class _Run:
@@ -193,17 +202,18 @@ class _Run:
     def __init__(
         self,
         jobs: list[Job],
+        schedule: Schedule,
         perform: Callable[[Job], JobResult],
         executor: Executor,
         workers: int,
         stop: Stop,
         retries: Retries,
-        at_target: Iterable[str],
         held: Callable[[Job], bool],
         gone: Callable[[Job], bool],
+        budget: Budget,
     ) -> None:
         self._jobs = jobs
-        self._schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target)
+        self._schedule = schedule
         self._perform = perform
         self._executor = executor
         self._workers = workers
@@ -211,6 +221,7 @@ class _Run:
         self._retries = retries
         self._held = held
         self._gone = gone
+        self._budget = budget
         self._running: dict[Future[JobResult], int] = {}
         self._later: list[tuple[float, int]] = []
 
@@ -237,6 +248,9 @@ class _Run:
             if place is None:
                 return
             job = self._jobs[place]
+            if not self._budget.take(place, self._schedule.brings(place)):
+                self._schedule.ended(place, ())
+                continue
             self._running[self._executor.submit(self._perform, job)] = place
             yield Started(job)
 
@@ -248,6 +262,7 @@ class _Run:
         for future in done:
             place = self._running.pop(future)
             result = _result(self._jobs[place], future)
+            self._budget.settle(place, sum(each.bytes for each in result.results))
             self._schedule.ended(place, (digest for digest, _ in result.blobs))
             yield from self._ended(place, result)
 

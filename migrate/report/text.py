@@ -31,7 +31,7 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
     if warned:
         yield ""
         yield "Changes on the way:"
-        yield from _shortened([_change(copy) for copy in warned])
+        yield from shortened([_change(copy) for copy in warned])
     yield from note_lines(plan.notes)
     yield ""
     yield from blob_lines(plan.graph)
@@ -72,17 +72,19 @@ def note_lines(notes: Sequence[str]) -> Iterator[str]:
     if notes:
         yield ""
         yield "Nothing to move in:"
-        yield from _shortened([f"  {note}" for note in notes])
+        yield from shortened([f"  {note}" for note in notes])
 
 
 def _by_tag(copies: Sequence[Copy]) -> Iterator[str]:
     rows = [
-        (str(c.action), _source(c), c.target.short, format_size(c.size) if c.size else "-", c.reason) for c in copies
+        (str(c.action), source_name(c), c.target.short, format_size(c.size) if c.size else "-", c.reason)
+        for c in copies
     ]
-    yield from _table(("action", "source", "target", "size", "why"), rows, right={3})
+    yield from table(("action", "source", "target", "size", "why"), rows, right={3})
 
 
-def _source(copy: Copy) -> str:
+def source_name(copy: Copy) -> str:
+    """A source as a table has it: without its registry, and without the digest of a tag."""
     name = copy.source.repository.path
     if copy.source.tag:
         return f"{name}:{copy.source.tag}"
@@ -95,7 +97,7 @@ def _by_repository(copies: Sequence[Copy]) -> Iterator[str]:
         groups[str(copy.target.repository.path)].append(copy)
     rows = [_group_row(repository, members) for repository, members in groups.items()]
     rows.append(_group_row("total", copies))
-    yield from _table(("target repository", "tags", *Action, "unique"), rows, right=set(range(1, 8)))
+    yield from table(("target repository", "tags", *Action, "unique"), rows, right=set(range(1, 8)))
 
 
 def _group_row(name: str, members: Sequence[Copy]) -> tuple[str, ...]:
@@ -108,7 +110,8 @@ def _unique(copies: Iterable[Copy]) -> int:
     return sum({blob.digest: max(blob.size, 0) for delivery in moving for blob in delivery.blobs}.values())
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
+    """Columns as wide as they need to be; those in `right` end in line."""
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     for row in [[head.upper() for head in heads], *rows]:
         cells = [
@@ -117,7 +120,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set[int])
         yield "  ".join(cells).rstrip()
 
 
-def _shortened(lines: Sequence[str]) -> list[str]:
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The first of many lines, and how many more there are."""
     if len(lines) <= _MANY:
         return list(lines)
     return [*lines[:_MANY], f"  ... and {len(lines) - _MANY} more (--format json has all)"]
@@ -147,7 +151,7 @@ def verify_lines(found: Verification, refused: Sequence[Copy]) -> Iterator[str]:
     rows = [(str(item.verdict), item.copy.target.short, item.words) for item in bad]
     rows += [("refused", copy.target.short, copy.reason) for copy in refused]
     if rows:
-        yield from _table(("verdict", "target", "what"), rows, right=set())
+        yield from table(("verdict", "target", "what"), rows, right=set())
         yield ""
     yield verify_summary(found)
 
@@ -178,14 +182,14 @@ def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for kind, members in groups.items():
         meaning = MEANINGS[FailureClass(kind)]
         yield f"{kind}: {meaning.meaning} -> {meaning.advice}"
-        yield from _shortened([f"  {_name(row)}{_own_words(row, meaning.meaning)}" for row in members])
+        yield from shortened([f"  {_name(row)}{_own_words(row, meaning.meaning)}" for row in members])
 
 
 def moved_lines(moved: Sequence[str]) -> Iterator[str]:
     """Source tags that were copied as planned and name something else by now."""
     if moved:
         yield "Moved while this ran (what was planned is copied; run again to bring what they name now):"
-        yield from _shortened([f"  {words}" for words in moved])
+        yield from shortened([f"  {words}" for words in moved])
 
 
 def _own_words(row: Mapping[str, Any], meaning: str) -> str:
@@ -225,7 +229,7 @@ def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if row["verdict"] and row["verdict"] not in FINE:
             groups[_heading(row)].append(f"  {row['verdict']}  {_name(row)}: {row['verdict_words']}")
     for heading, lines in groups.items():
-        yield from ("", heading, *_shortened(lines))
+        yield from ("", heading, *shortened(lines))
 
 
 def _heading(row: Mapping[str, Any]) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 import sqlite_utils
 
+from migrate.images.delta import Seen
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.images.unpacking import Unpacked
 from migrate.images.verify import FINE, Verdict, Verified
-from migrate.reference import parse_reference
+from migrate.reference import Reference, parse_reference
 from migrate.state.rows import Rows
 from migrate.state.times import now, stamp
 
@@ -103,6 +104,18 @@ class CopyRows(Rows):
                 path = parse_reference(source, registry).repository.path
                 found[path, digest] = (parse_reference(target, registry).repository.path, target_digest)
         return found
+
+    def seen(self) -> list[Seen]:
+        """The tags that were planned before, as they were then."""
+        newest = "max(run_id) over (partition by source_project, target_project)"
+        query = f"select source, target, source_digest, put_digest != '', run_id = {newest} from copies"  # noqa: S608
+        rows = self._db.execute(
+            f"{query} where action is not null and (source_digest != '' or put_digest != '') order by target"
+        )
+        return [
+            Seen(_asked(source), parse_reference(target, ""), digest or "", bool(arrived), bool(wanted))
+            for source, target, digest, arrived, wanted in rows
+        ]
 
     def damaged(self) -> dict[str, str]:
         """What verify last found wrong, by target; only where something else than equal or missing was found."""
@@ -273,6 +286,12 @@ class CopyRows(Rows):
     def bytes_done(self) -> int:
         """Bytes that were sent for what is done."""
         return int(self._db.execute("select coalesce(sum(bytes), 0) from copies").fetchone()[0])
+
+
+def _asked(source: str) -> Reference:
+    """A source as it was asked for: a tag without the digest that it had."""
+    found = parse_reference(source, "")
+    return found.repository.tagged(found.tag) if found.tag else found
 
 
 def _seen(put: _Put, copy: Copy) -> _Put:

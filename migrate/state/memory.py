@@ -45,6 +45,11 @@ class State(CopyRows, GrantRows, ObjectRows):
         """The newest run."""
         return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
 
+    def last_run_that_planned(self) -> dict[str, Any] | None:
+        """The newest run that looked at the source; this one is not meant."""
+        newest = "select max(run_id) from copies where action is not null"
+        return next(self._db.table("runs").rows_where(f"id = ({newest})"), None)
+
     def manifest_path(self) -> str:
         """The manifest that this state belongs to."""
         return str(self._db.table("about").get("manifest")["value"])

@@ -1,0 +1,138 @@
+"""The limits that a run may be given: time, bytes, bytes a second; and in which order it copies."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+
+from migrate.cli.options import say
+from migrate.errors import ExitCode, MigrateError, UsageError
+from migrate.images.budget import Budget
+from migrate.images.order import Order
+from migrate.images.transfer import Stop
+from migrate.quantities import format_size, parse_duration, parse_size
+
+MaxDurationOption = Annotated[
+    str,
+    typer.Option(
+        "--max-duration",
+        metavar="TIME",
+        help="End after so long, such as 6h or 90m, with exit code 5; run again to go on.",
+        show_default=False,
+    ),
+]
+MaxBytesOption = Annotated[
+    str,
+    typer.Option(
+        "--max-bytes",
+        metavar="SIZE",
+        help="Send no more than this, such as 500GB; then exit code 5.",
+        show_default=False,
+    ),
+]
+OrderOption = Annotated[
+    Order,
+    typer.Option(
+        "--order",
+        metavar="ORDER",
+        help="What comes first: fastest (of all of it), smallest, largest, in-use (what workloads name).",
+    ),
+]
+
+
+class LimitReachedError(MigrateError):
+    """A limit ended the work before its end."""
+
+    exit_code = ExitCode.LIMIT
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run was asked not to exceed; nothing where it was not asked.
+
+    `seconds` and `bytes` are 0 for no limit; `given` is as it was typed; `began` is by time.monotonic.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+    order: Order = Order.FASTEST
+    given: tuple[str, ...] = ()
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return bool(self.seconds) and time.monotonic() >= self.began + self.seconds
+
+    @property
+    def time_words(self) -> str:
+        """The limit of time, as it was typed."""
+        return f"--max-duration {self.given[self.given.index('--max-duration') + 1]}" if self.seconds else ""
+
+    def check_time(self, done: str) -> None:
+        """Look whether there is time left; `done` says how far the work is.
+
+        Raises:
+            LimitReachedError: there is none.
+        """
+        if self.is_over:
+            raise LimitReachedError(f"{self.time_words} is over; {done}", "run again to go on")
+
+    @contextmanager
+    def watching(self, stop: Stop) -> Iterator[None]:
+        """Ask to stop soon when the time is over."""
+        if not self.seconds:
+            yield
+            return
+        timer = threading.Timer(max(self.began + self.seconds - time.monotonic(), 0), self._end, [stop])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self, stop: Stop) -> None:
+        if not stop.soon.is_set():
+            stop.limit = self.time_words
+            say(f"{self.time_words} is over: running copies may end for {stop.grace:.0f} s")
+            stop.soon.set()
+
+
+def limits(max_duration: str = "", max_bytes: str = "", order: Order = Order.FASTEST) -> Limits:
+    """The limits, of what was typed.
+
+    Raises:
+        UsageError: that is no time, or no size.
+    """
+    given = {"--max-duration": max_duration, "--max-bytes": max_bytes}
+    typed = [part for option, value in given.items() if value for part in (option, value)]
+    if order is not Order.FASTEST:
+        typed += ["--order", str(order)]
+    try:
+        seconds = parse_duration(max_duration) if max_duration else 0.0
+    except ValueError as error:
+        raise UsageError(f"--max-duration: {error}", "say a time such as 90m or 6h") from None
+    try:
+        size = parse_size(max_bytes) if max_bytes else 0
+    except ValueError as error:
+        raise UsageError(f"--max-bytes: {error}", "say a size such as 500GB") from None
+    if (max_duration and not seconds) or (max_bytes and not size):
+        raise UsageError(f"{' '.join(typed)}: nothing can be done in that", "leave it out for no limit")
+    return Limits(seconds, size, order, tuple(typed))
+
+
+def reached(stop: Stop, budget: Budget, limits: Limits) -> str:
+    """Which limit has kept something from being done, in words; empty for none."""
+    if stop.limit:
+        return stop.limit
+    if not budget.refused:
+        return ""
+    words = f"--max-bytes {format_size(limits.bytes)}"
+    if budget.smallest_refused > limits.bytes:
+        return f"{words} (the smallest image that is left needs {format_size(budget.smallest_refused)})"
+    return words

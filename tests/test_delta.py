@@ -1,0 +1,115 @@
+"""Days later: what has changed at the source, and what the target has besides."""
+
+from conftest import Ends
+from registrylab.client import LabClient
+from registrylab.images import Image, make_image, make_layer
+
+BASE = make_layer("base", 40_000)
+
+
+def small(name: str) -> Image:
+    return make_image([BASE, make_layer(name, 5_000)])
+
+
+def digest(client: LabClient, repository: str, tag: str) -> str:
+    found = client.manifest(repository, tag)
+    assert found
+    return found.digest
+
+
+def test_days_later_only_what_changed_is_copied_and_said_to_have(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    for name in ("one", "two", "three"):
+        source.push("a/web", small(name), name)
+    source.push("a/old", small("old"), "1")
+    manifest = ends.manifest("images: [a]\n")
+    first = ends.run("copy", manifest)
+    assert "since the last run" not in first.text
+    again = ends.run("copy", manifest)
+    assert "nothing new at the source (4 tags)" in again.err
+    before = digest(source, "a/web", "two")
+    source.push("a/web", small("four"), "four")
+    source.push("a/web", small("another two"), "two")
+    source.delete_manifest("a/web", digest(source, "a/web", "three"))
+    source.delete_manifest("a/old", digest(source, "a/old", "1"))
+
+    planned = ends.run("plan", manifest, "--since-last-run")
+    assert planned.code == 0, planned.text
+    assert "1 new tag, 1 moved, 2 gone, 1 as they were" in planned.out
+    lines = {line.split()[1]: line for line in planned.out.splitlines() if line.startswith(("new", "moved", "gone"))}
+    assert set(lines) == {"a/web:four", "a/web:two", "a/web:three", "a/old:1"}
+    assert f"was {before[:19]}; link: the source tag has moved since" in lines["a/web:two"]
+    document = ends.run("plan", manifest, "--since-last-run", "--format", "json").json["since"]
+    assert (document["run"], document["unchanged"]) == (2, 1)
+    assert [tag["target"].partition("/")[2] for tag in document["new"]] == ["a/web:four"]
+    (moved,) = document["moved"]
+    assert (moved["before"], moved["now"]) == (before, digest(source, "a/web", "two"))
+    assert {tag["source"].partition("@")[0].partition("/")[2] for tag in document["gone"]} == {"a/web:three", "a/old:1"}
+
+    ran = ends.run("copy", manifest, "--format", "json")
+    assert ran.code == 0, ran.text
+    events = [event["event"] for event in ran.events]
+    assert events == ["planned", "since", "skip", "done", "done", "summary"]
+    assert {event["target"].partition("/")[2] for event in ran.events if event["event"] == "done"} == {
+        "a/web:four",
+        "a/web:two",
+    }
+    assert digest(source, "a/web", "two") != digest(target, "a/web", "two")  # converted to OCI
+    later = ends.run("plan", manifest, "--since-last-run")
+    assert "nothing new at the source (3 tags)" in later.out
+    assert target.tags("a/old") == ["1"], "nothing is deleted"
+
+
+def test_without_a_run_before_there_is_nothing_to_compare_with(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1")
+    ran = ends.run("plan", ends.manifest("images: [a]\n"), "--since-last-run")
+    assert ran.code == 2
+    assert "there is no state yet" in ran.err
+
+
+def test_what_cannot_be_listed_now_is_not_called_gone(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1")
+    source.push("b/web", small("two"), "1")
+    assert ends.run("copy", ends.manifest("images: [a/web, b/web]\n")).code == 0
+    manifest = ends.manifest("images: [a/web, b/web]\n")
+    manifest.write_text(manifest.read_text().replace("LAB_PASSWORD", "NO_PASSWORD"))
+    ran = ends.run("plan", manifest, "--since-last-run", NO_PASSWORD="wrong")
+    assert ran.code == 4, "the login is asked first"
+    only_a = ends.run("plan", ends.manifest("images: [a/web]\n"), "--since-last-run")
+    assert "nothing new at the source (1 tag)" in only_a.out, "what the manifest does not ask for has not changed"
+
+
+def test_tags_that_only_the_target_has_are_listed_and_stay(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/web", small("one"), "1", "2")
+    source.push("a/gone", small("two"), "1")
+    target.push("a/web", small("theirs"), "theirs")
+    target.push("other/web", small("theirs"), "1")
+    manifest = ends.manifest("images: [a]\n")
+    assert ends.run("copy", manifest).code == 0
+    nothing = ends.run("plan", manifest, "--prune-report", "--format", "json").json["leftovers"]
+    assert [(each["target"].partition("/")[2], each["putByThisTool"]) for each in nothing] == [("a/web:theirs", False)]
+    source.delete_manifest("a/gone", digest(source, "a/gone", "1"))
+    source.push("a/web", small("three"), "2")
+    source.delete_manifest("a/web", digest(source, "a/web", "1"))
+    ran = ends.run("plan", manifest, "--prune-report")
+    assert ran.code == 0, ran.text
+    for line in (
+        "a/gone:1      this tool      a/gone:1 is gone",
+        "a/web:1       this tool      a/web:1 is gone",
+        "a/web:theirs  somebody else  a/web has no tag theirs",
+        "3 tags at the target and not at the source: 2 put there by this tool, 1 by somebody else",
+    ):
+        assert line in ran.out
+    assert "To delete one yourself: oc tag -n a -d " in ran.out
+    assert ends.run("copy", manifest).code == 0
+    report = ends.run("plan", manifest, "--prune-report", "--format", "json").json["leftovers"]
+    assert len(report) == 3, "also after a run that no longer wanted them"
+    assert sorted(target.tags("a/web")) == ["1", "2", "theirs"]
+
+
+def test_tags_that_a_selection_leaves_out_are_not_called_gone(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/web", small("one"), "1", "2", "rc")
+    assert ends.run("copy", ends.manifest("images: [a/web]\n")).code == 0
+    narrow = ends.manifest("images: [{from: a/web, tags: {exclude: [rc]}, to: a/web}]\n")
+    assert "\n0 tags at the target and not at the source\n" in ends.run("plan", narrow, "--prune-report").out

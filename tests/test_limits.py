@@ -1,0 +1,229 @@
+"""Runs that are to end: after so long, after so many bytes; and what comes first."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from clusters import OLD_TOKEN, two_clusters
+from conftest import Ends
+from hypothesis import given
+from hypothesis import strategies as st
+from registrylab.client import LabClient, missing_from
+from registrylab.gateway import Answer, Forward, Request, gateway
+from registrylab.images import Image, make_image, make_layer
+from test_transfer import QUICK, jobs, result
+
+from migrate.images.budget import Budget
+from migrate.images.transfer import Job, JobResult, Stop, run_jobs
+
+KB = 1000
+
+
+def image(name: str, size: int) -> Image:
+    return make_image([make_layer(name, size)])
+
+
+def fill(source: LabClient, sizes: list[int]) -> None:
+    for number, size in enumerate(sizes):
+        source.push(f"a/app{number}", image(f"app{number}", size * KB), "1")
+
+
+def tags(target: LabClient) -> set[str]:
+    return set(target.images())
+
+
+# --- bytes ------------------------------------------------------------------------------------------------------
+
+
+def test_nights_of_so_many_bytes_end_with_everything_and_send_nothing_twice(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    fill(source, [300, 310, 320, 330, 340, 350, 360])
+    manifest = ends.manifest("images: [a]\n")
+    sent, there, nights = [], 0, 0
+    while True:
+        ran = ends.run("copy", manifest, "--max-bytes", "1MB", "--format", "json", "--jobs", "3")
+        summary = ran.events[-1]
+        sent.append(summary["bytes"])
+        assert len(tags(target)) == there + summary["counts"]["done"]
+        there, nights = len(tags(target)), nights + 1
+        if ran.code == 0:
+            break
+        assert ran.code == 5, ran.text
+        assert summary["limit"] == "--max-bytes 1.0 MB"
+        assert summary["counts"]["left"] == 7 - there
+        assert nights < 8
+    assert nights >= 3
+    assert all(bytes_ <= 1_000_000 for bytes_ in sent)
+    assert all(missing_from(target, f"a/app{number}", "1") == [] for number in range(7))
+    uploads = [line for line in ends.target.log.splitlines() if "blobs/uploads" in line and " 201 " in line]
+    assert len(uploads) == len(set(uploads)) == 14, "a layer and a config each, once"
+
+
+def test_what_is_left_is_said_and_how_to_go_on(ends: Ends, source: LabClient) -> None:
+    fill(source, [300, 310, 320, 330])
+    ran = ends.run("run", ends.manifest("images: [a]\n"), "--max-bytes", "700kB", "--project", "a")
+    assert ran.code == 5
+    assert "2 done, 2 left to do" in ran.out
+    assert "Stopped at --max-bytes 700 kB; what is done is recorded. To go on: rahti-migrate run " in ran.out
+    assert "--max-bytes 700kB" in ran.out.splitlines()[-1]
+    assert "verified" not in ran.out, "nothing is verified of what is half done"
+    stood = ends.run("status", ends.folder / "m.yaml")
+    assert stood.code == 3
+    assert "2 done, 2 waiting" in stood.out
+
+
+def test_an_image_that_never_fits_is_said(ends: Ends, source: LabClient, target: LabClient) -> None:
+    fill(source, [300])
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--max-bytes", "100kB")
+    assert ran.code == 5
+    assert "the smallest image that is left needs 301 kB" in ran.out
+    assert tags(target) == set()
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(ends: Ends, source: LabClient) -> None:
+    fill(source, [30, 31])
+    ran = ends.run("run", ends.manifest("images: [a]\n"), "--max-bytes", "1GB", "--max-duration", "1h")
+    assert ran.code == 0, ran.text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--max-bytes", "many", "is not a size"),
+        ("--max-bytes", "0", "nothing can be done in that"),
+        ("--max-duration", "6", "is not a duration"),
+        ("--max-duration", "0s", "nothing can be done in that"),
+        ("--order", "random", "Invalid value"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_before_anything(ends: Ends, option: str, value: str, words: str) -> None:
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), option, value)
+    assert ran.code == 2
+    assert words in ran.err
+    assert not (ends.folder / "state").exists()
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 60), st.booleans()), max_size=40), st.integers(1, 200))
+def test_no_more_is_begun_than_fits(asked: list[tuple[int, int, bool]], limit: int) -> None:
+    """Jobs send at most what they expect, some tell of it only on the way; some end at once, others at the end."""
+    budget, running, sent = Budget(limit), [], 0
+    for number, (expected, part, at_once) in enumerate(asked):
+        if budget.take(number, expected):
+            running.append((number, min(expected, part)))
+            if at_once:
+                job, moved = running.pop(0)
+                budget.moved(job, moved)
+                budget.settle(job, 0)
+                sent += moved
+    sent += sum(moved for _, moved in running)
+    assert sent <= limit
+    fits = [expected for expected, _, _ in asked if expected <= limit]
+    assert not fits or budget.refused < len(asked), "something is begun where anything fits"
+
+
+def test_what_does_not_fit_is_not_begun_and_the_rest_is() -> None:
+    todo = jobs([["a"], ["b"], ["c"]])
+    begun: list[str] = []
+
+    def perform(job: Job) -> JobResult:
+        begun.append(job.name)
+        done = result(job)
+        return replace(done, results=(replace(done.results[0], bytes=job.unit.size),))
+
+    budget = Budget(2 * todo[0].unit.size)
+    with ThreadPoolExecutor(1) as pool:
+        list(run_jobs(todo, perform, pool, 1, Stop(), QUICK, budget=budget))
+    assert (len(begun), budget.refused) == (2, 1)
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+def slow(seconds: float, phase: str):
+    def handle(request: Request, forward: Forward) -> Answer:
+        if request.phase == phase:
+            time.sleep(seconds)
+        return forward(request)
+
+    return handle
+
+
+def test_nights_of_so_long_end_with_everything(ends: Ends, source: LabClient, target: LabClient) -> None:
+    fill(source, [20] * 16)
+    manifest = ends.manifest("images: [a]\n")
+    with gateway(ends.target.host) as near:
+        near.handle = slow(0.7, "manifest put")
+        ends.through(manifest, target=near.host)
+        began = time.monotonic()
+        ran = ends.run("copy", manifest, "--max-duration", "3s", "--jobs", "2")
+        took = time.monotonic() - began
+        assert ran.code == 5, ran.text
+        assert took < 30, "running copies end, nothing else begins"
+        assert "--max-duration 3s is over: running copies may end for 30 s" in ran.err
+        assert "Stopped at --max-duration 3s; what is done is recorded. To go on: rahti-migrate copy" in ran.out
+        first = tags(target)
+        assert 0 < len(first) < 16
+        near.handle = slow(0, "")
+        again = ends.run("copy", manifest, "--max-duration", "10m", "--format", "json")
+    assert again.code == 0, again.text
+    assert again.events[-1]["counts"]["done"] == 16 - len(first), "what was done is not done again"
+
+
+def test_the_time_counts_for_the_verification_too(ends: Ends, source: LabClient) -> None:
+    for number in range(3):
+        source.push(f"a/app{number}", image(f"app{number}", 20 * KB), *(f"t{tag}" for tag in range(60)))
+    manifest = ends.manifest("images: [a]\n")
+    assert ends.run("copy", manifest).code == 0
+    with gateway(ends.target.host) as near:
+        near.handle = slow(0.5, "manifest")
+        ends.through(manifest, target=near.host)
+        manifest.write_text(manifest.read_text() + "transfer: {patience: 1m}\n")
+        ran = ends.run("run", manifest, "--max-duration", "1s")
+    assert ran.code == 5, ran.text
+    assert "--max-duration 1s is over; " in ran.err
+    assert "of 180 tags verified" in ran.err
+
+
+# --- order ------------------------------------------------------------------------------------------------------
+
+
+def begun(ends: Ends, order: str) -> list[str]:
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--order", order, "--jobs", "1", "--format", "json")
+    assert ran.code == 0, ran.text
+    return [event["target"].partition("/a/")[2] for event in ran.events if event["event"] == "done"]
+
+
+def test_the_smallest_first(ends: Ends, source: LabClient) -> None:
+    fill(source, [50, 20, 40, 10, 30])
+    assert begun(ends, "smallest") == ["app3:1", "app1:1", "app4:1", "app2:1", "app0:1"]
+
+
+def test_the_largest_first(ends: Ends, source: LabClient) -> None:
+    fill(source, [50, 20, 40, 10, 30])
+    assert begun(ends, "largest") == ["app0:1", "app2:1", "app4:1", "app1:1", "app3:1"]
+
+
+def test_what_is_in_use_first(ends: Ends, source: LabClient) -> None:
+    with two_clusters(ends.folder.parent / "two") as both:
+        for name in ("a", "b", "used", "z"):
+            both.push(both.old, OLD_TOKEN, f"my-app/{name}", "1")
+        container = {"name": "c", "image": f"{both.old.registry.host}/my-app/used:1"}
+        template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container]}}
+        spec = {"replicas": 1, "selector": {"app": "x"}, "template": template}
+        both.old.apply({"kind": "DeploymentConfig", "metadata": {"name": "x", "namespace": "my-app"}, "spec": spec})
+        manifest = both.manifest("images: [my-app]\n")
+        ran = both.run("copy", manifest, "--order", "in-use", "--jobs", "1", "--format", "json")
+    assert ran.code == 0, ran.text
+    done = [event["target"].rpartition("/")[2] for event in ran.events if event["event"] == "done"]
+    assert done[0] == "used:1"
+    assert len(done) == 4
+    assert "1 image in use by workloads" in ran.err
+
+
+def test_in_use_without_an_api_is_explained(ends: Ends, source: LabClient) -> None:
+    fill(source, [10])
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--order", "in-use")
+    assert ran.code == 2
+    assert "--order in-use needs the source's OpenShift API" in ran.err
