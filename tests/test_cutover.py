@@ -95,6 +95,19 @@ def test_what_differs_is_counted_and_the_way_on_is_said(clusters: Clusters) -> N
     ]
 
 
+def test_claims_are_to_be_filled_until_somebody_says_that_they_are(clusters: Clusters) -> None:
+    claim = "metadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 8Gi}}}\n"
+    (clusters.ends.folder / "in/claim.yaml").write_text(f"apiVersion: v1\nkind: PersistentVolumeClaim\n{claim}")
+    manifest = clusters.manifest(BODY)
+    found = items(clusters.run("run", manifest, "--apply", "--format", "json").events)
+    assert found["data"]["words"] == "1 claim to fill by you: data"
+    assert found["data"]["todo"].startswith(f"rahti-migrate rewrite {manifest} says how")
+    manifest.write_text(
+        manifest.read_text().replace("project: my-app-2}]\n", "project: my-app-2, options: {dataCopied: true}}]\n")
+    )
+    assert "data" not in items(clusters.run("run", manifest, "--format", "json").events)
+
+
 def test_where_all_is_done_the_way_on_is_said(clusters: Clusters) -> None:
     ran = clusters.run("run", clusters.manifest("images: [my-app]\n"))
     assert ran.out.endswith("then move the traffic.\n")

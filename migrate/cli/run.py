@@ -27,7 +27,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import outcome_document
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
-from migrate.cli.program import jobs_given, wait_given
+from migrate.cli.program import command_line, jobs_given, wait_given
 from migrate.cli.session import ENDS, state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import CheckError, ExitCode, LoginError, MigrateError
@@ -114,7 +114,8 @@ def run(
 
 
 def _commands(run: Run) -> Commands:
-    return Commands(run.command(), to_apply(run.session, run.options))
+    rewrite = command_line("rewrite", run.session.manifest.path)
+    return Commands(run.command(), rewrite, to_apply(run.session, run.options))
 
 
 def _said(checks: Iterable[Check], *, as_json: bool) -> list[Check]:

@@ -41,7 +41,7 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         folder = session.manifest.file_path(entry.to)
         troubles = prepared.troubles.get(folder, [])
         found = Found(troubles=troubles) if troubles else read_objects(folder, entry.project)
-        plan = WorkloadPlan(str(folder), entry.project, found)
+        plan = WorkloadPlan(str(folder), entry.project, found, data_copied=entry.options.data_copied)
         try:
             plan.planned += plan_items(cluster, plan.found.items, waits, data_copied=entry.options.data_copied)
         except ClusterError as error:

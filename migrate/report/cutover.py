@@ -12,13 +12,15 @@ from migrate.quantities import count
 from migrate.report.finish import WorkloadPlan
 from migrate.workloads.apply import Standing
 
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Item:
     """One line of the list.
 
     Attributes:
-        topic: images, source, access, workloads or elsewhere.
+        topic: images, source, access, workloads, data or elsewhere.
         is_done: whether nothing is left of it.
         words: how things are.
         todo: what to type or to do; empty where nothing is.
@@ -35,6 +37,7 @@ class Commands:
     """What to type for what is left."""
 
     run: str
+    rewrite: str
     apply: str
 
 
@@ -62,6 +65,7 @@ def cutover(
         items.append(_access(access, commands))
     if workloads is not None:
         items.append(_workloads(workloads, commands))
+        items += _data([name for each in workloads for name in each.empty_claims], commands)
         places = sum(len(each.elsewhere) for each in workloads)
         words = f"{count(places, 'thing')} to change by hand: see the list above"
         items.append(Item("elsewhere", False, words) if places else Item("elsewhere", True, "nothing else was found"))
@@ -106,6 +110,13 @@ def _workloads(plans: Sequence[WorkloadPlan], commands: Commands) -> Item:
         return Item("workloads", False, ", ".join(parts), commands.apply if open_ones else "see above")
     there = counts[Standing.SAME] + counts[Standing.THERE]
     return Item("workloads", True, f"{count(there, 'object')} as they should be")
+
+
+def _data(claims: Sequence[str], commands: Commands) -> Iterator[Item]:
+    if claims:
+        words = f"{count(len(claims), 'claim')} to fill by you: {', '.join(claims[:_NAMED])}"
+        words += " ..." if len(claims) > _NAMED else ""
+        yield Item("data", False, words, f"{commands.rewrite} says how; then `dataCopied: true` under `options`")
 
 
 def cutover_lines(items: Sequence[Item]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrate.kinds import CLAIM
 from migrate.quantities import count
 from migrate.report.elsewhere import Pointer, pointer_document
 from migrate.workloads.apply import Planned, Standing
@@ -25,18 +26,25 @@ _NEEDS = (Standing.WAITS, Standing.CONFLICT, Standing.REFUSED)
 
 @dataclass
 class WorkloadPlan:
-    """What the final step would do for one entry of `workloads`."""
+    """What the final step would do for one entry of `workloads`; `data_copied` as its options say."""
 
     folder: str
     project: str
     found: Found
     planned: list[Planned] = field(default_factory=list)
     elsewhere: list[Pointer] = field(default_factory=list)
+    data_copied: bool = False
 
     @property
     def is_refused(self) -> bool:
         """Whether the server refused something when it tried: nothing is applied then."""
         return bool(self.found.troubles) or any(each.standing is Standing.REFUSED for each in self.planned)
+
+    @property
+    def empty_claims(self) -> list[str]:
+        """The claims whose data nobody has said to be there."""
+        claims = [each.item.name for each in self.planned if each.item.kind == CLAIM]
+        return [] if self.data_copied else claims
 
     @property
     def needs_attention(self) -> bool:
