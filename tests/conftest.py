@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,20 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     return folder
+
+
+@pytest.fixture
+def own_address() -> str:
+    """An address of this machine that is not loopback's: Go's programs use proxies for such only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: the system only looks which way it would go
+        except OSError:
+            pytest.skip("this machine has no address but loopback's")
+        address = str(probe.getsockname()[0])
+    if address.startswith("127."):
+        pytest.skip("this machine has no address but loopback's")
+    return address
 
 
 @pytest.fixture

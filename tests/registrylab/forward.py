@@ -21,19 +21,21 @@ class ForwardProxy:
         url: for HTTP_PROXY and HTTPS_PROXY.
         hosts: what it knows: `name:port` as clients say it -> host:port on loopback.
         asked: `METHOD name:port`, oldest first.
+        authorization: what it wants to see as Proxy-Authorization; empty where it lets all through.
     """
 
     url: str
     hosts: dict[str, str]
     asked: list[str] = field(default_factory=list)
+    authorization: str = ""
 
 
 @contextmanager
-def forward_proxy(hosts: dict[str, str]) -> Iterator[ForwardProxy]:
-    """A forward proxy on a free loopback port."""
+def forward_proxy(hosts: dict[str, str], authorization: str = "") -> Iterator[ForwardProxy]:
+    """A forward proxy on a free loopback port; arguments as its attributes."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    made = ForwardProxy(f"http://127.0.0.1:{server.server_port}", hosts)
+    made = ForwardProxy(f"http://127.0.0.1:{server.server_port}", hosts, authorization=authorization)
     server.proxy = made  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -49,14 +51,19 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _host(self, name: str) -> str:
+        """Where a name leads; empty where nobody gets through, who has then been told."""
         proxy: ForwardProxy = self.server.proxy  # type: ignore[attr-defined]
         proxy.asked.append(f"{self.command} {name}")
+        if proxy.authorization and self.headers.get("Proxy-Authorization") != proxy.authorization:
+            self.send_error(407)
+            return ""
+        if name not in proxy.hosts:
+            self.send_error(502)
         return proxy.hosts.get(name, "")
 
     def do_CONNECT(self) -> None:
         host, _, port = self._host(self.path).partition(":")
         if not host:
-            self.send_error(502)
             return
         with socket.create_connection((host, int(port))) as far:
             self.send_response_only(200)
@@ -71,7 +78,6 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         host = self._host(url.netloc)
         if not host:
-            self.send_error(502)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

@@ -37,7 +37,6 @@ WORKLOADS = (
     Resource("batch", "jobs", "Job"),
     Resource("batch", "cronjobs", "CronJob"),
     Resource("", "replicationcontrollers", "ReplicationController"),
-    Resource("", "pods", "Pod"),
     Resource("", "services", "Service"),
     Resource("", "endpoints", "Endpoints"),
     Resource("", "configmaps", "ConfigMap"),
@@ -52,12 +51,22 @@ WORKLOADS = (
     Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget"),
 )
 """Kept and given back; nothing runs."""
+PODS = Resource("", "pods", "Pod")
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _OWN_PLACE = {"projects", "namespaces"}
 """Who gets one of these by name asks for a right inside it."""
 
 Fault = Callable[[Request], Answer | None]
 """Answers in the API's place, or gives None; may raise Reset, which drops the connection."""
+
+
+class Pods(Collection):
+    """Pods, which pretend that a node took them."""
+
+    def prepare(self, caller: Caller, new: Object, old: Object | None) -> Object:
+        """A new one runs at once, if no test says something else."""
+        running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        return new if old else {"status": running, **new}
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,7 @@ class KubeApi:
             projects.ProjectRequests(world, projects.PROJECT_REQUESTS),
             projects.ServiceAccounts(world, projects.SERVICE_ACCOUNTS),
             projects.Users(world, projects.USERS),
+            Pods(world, PODS),
             projects.OwnTokens(world, projects.OWN_TOKENS),
             *(reviews.Reviews(world, resource) for resource in (reviews.LOCAL, reviews.OF_CLUSTER, reviews.OF_SELF)),
             *(Collection(world, resource) for resource in (

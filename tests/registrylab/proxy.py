@@ -1,10 +1,13 @@
 """A TCP proxy before a registry that makes the link slow or cuts it: far links and stopped bytes for tests."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from registrylab.registry import Tls
 
 _CHUNK = 16_384
 
@@ -29,12 +32,12 @@ class SlowLink:
 
 
 @contextmanager
-def slow_link(host: str, rate: float = 0.0, delay: float = 0.0) -> Iterator[SlowLink]:
-    """A proxy to `host` on a free loopback port; `link.host` is where to connect."""
+def slow_link(host: str, rate: float = 0.0, delay: float = 0.0, tls: Tls | None = None) -> Iterator[SlowLink]:
+    """A proxy to `host` on a free loopback port; `link.host` is where to connect, by TLS where `tls` is given."""
     link = SlowLink(rate, delay)
     loop = asyncio.new_event_loop()
     ready = threading.Event()
-    thread = threading.Thread(target=_serve, args=(loop, host, link, ready), daemon=True)
+    thread = threading.Thread(target=_serve, args=(loop, host, link, ready, tls), daemon=True)
     thread.start()
     ready.wait(10)
     try:
@@ -45,7 +48,11 @@ def slow_link(host: str, rate: float = 0.0, delay: float = 0.0) -> Iterator[Slow
         thread.join(10)
 
 
-def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: threading.Event) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: threading.Event, tls: Tls | None) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+    if context and tls:
+        context.load_cert_chain(tls.certificate, tls.key)
+
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address, _, port = host.partition(":")
         with suppress(OSError, asyncio.CancelledError):
@@ -56,7 +63,7 @@ def _serve(loop: asyncio.AbstractEventLoop, host: str, link: SlowLink, ready: th
                 far_writer.close()  # a pump that is cancelled before it begins closes nothing
         writer.close()
 
-    server = loop.run_until_complete(asyncio.start_server(accept, "127.0.0.1", 0))
+    server = loop.run_until_complete(asyncio.start_server(accept, "127.0.0.1", 0, ssl=context))
     link.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     ready.set()
     loop.run_forever()

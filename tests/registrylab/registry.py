@@ -1,4 +1,4 @@
-"""A real docker-registry (Debian package, distribution 2.8) on a free loopback port, started and stopped."""
+"""A real docker-registry (Debian package, distribution 2.8) on a free port, of loopback by default."""
 
 import http.client
 import os
@@ -71,10 +71,10 @@ class LabRegistry:
                 self.process.wait()
 
 
-def free_port() -> int:
-    """A loopback port that is free now."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that is free now, of loopback or another of this machine's addresses."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
@@ -88,6 +88,7 @@ def registry(
     token_auth: dict[str, str] | None = None,
     folder: Path | None = None,
     port: int = 0,
+    address: str = "127.0.0.1",
 ) -> Iterator[LabRegistry]:
     """A running registry, gone afterwards (its folder too, unless one is given).
 
@@ -99,9 +100,12 @@ def registry(
         token_auth: docker-registry's `auth.token` settings (realm, service, issuer, rootcertbundle).
         folder: where its files go.
         port: 0 for any that is free.
+        address: where it listens; Go's programs use proxies for others than loopback's only.
     """
     own = folder or Path(tempfile.mkdtemp(prefix="registrylab-"))
-    lab = start(own, password=password, schema1=schema1, urls=urls, tls=tls, token_auth=token_auth, port=port)
+    lab = start(
+        own, password=password, schema1=schema1, urls=urls, tls=tls, token_auth=token_auth, port=port, address=address
+    )
     try:
         yield lab
     finally:
@@ -119,13 +123,14 @@ def start(
     tls: Tls | None = None,
     token_auth: dict[str, str] | None = None,
     port: int = 0,
+    address: str = "127.0.0.1",
 ) -> LabRegistry:
     """Start a registry whose files are in `folder`; the caller stops it. Arguments as `registry`."""
     program = shutil.which(PROGRAM)
     if not program:
         raise RegistryMissingError(f"{PROGRAM} is not installed: apt-get install docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
-    host = f"127.0.0.1:{port or free_port()}"
+    host = f"{address}:{port or free_port(address)}"
     config = _config(folder, host, schema1=schema1, tls=tls)
     if urls:
         config["validation"] = {"manifests": {"urls": {"allow": [".*"]}}}
