@@ -10,14 +10,21 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host is reached by the loopback interface: Go uses no proxy for it."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
 def goes_direct(host: str) -> bool:
     """Whether a host is reached without a proxy although Python would use one."""
-    if host == "localhost":
+    if is_this_machine(host):
         return True
     with suppress(ValueError):
         address = ip_address(host)
         networks = [entry.strip() for entry in getproxies().get("no", "").split(",") if "/" in entry]
-        return address.is_loopback or any(address in ip_network(network, strict=False) for network in networks)
+        return any(address in ip_network(network, strict=False) for network in networks)
     return False
 
 
