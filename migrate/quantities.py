@@ -40,6 +40,20 @@ def parse_size(text: str) -> int:
     return int(Fraction(found[1]) * _SIZE_UNITS[found[2].lower()])
 
 
+def parse_rate(text: str) -> int:
+    """Whole bytes a second of `50MB`, `50MB/s`, `400Mbit` or `400Mbit/s`; bits are an eighth.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    amount = text.strip().removesuffix("/s")
+    bits = amount.removesuffix("bit")
+    try:
+        return parse_size(bits) // 8 if bits != amount else parse_size(amount)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not a rate such as 50MB (bytes a second) or 400Mbit") from None
+
+
 def kubernetes_quantity(text: str) -> int:
     """Whole bytes of a quantity as Kubernetes writes them: `5Gi`, `1e3`, `3000m`, `.5k`; parts of a byte count as one.
 

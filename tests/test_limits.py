@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from clusters import OLD_TOKEN, two_clusters
@@ -10,8 +11,10 @@ from conftest import Ends
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient, missing_from
+from registrylab.forward import forward_proxy
 from registrylab.gateway import Answer, Forward, Request, gateway
 from registrylab.images import Image, make_image, make_layer
+from registrylab.registry import registry
 from test_transfer import QUICK, jobs, result
 
 from migrate.images.budget import Budget
@@ -227,3 +230,68 @@ def test_in_use_without_an_api_is_explained(ends: Ends, source: LabClient) -> No
     ran = ends.run("copy", ends.manifest("images: [a]\n"), "--order", "in-use")
     assert ran.code == 2
     assert "--order in-use needs the source's OpenShift API" in ran.err
+
+
+# --- bytes a second ---------------------------------------------------------------------------------------------
+
+
+def test_a_rate_is_held_by_all_workers_together_and_by_skopeo(own_address: str, tmp_path: Path) -> None:
+    """9 MB at 3 MB a second: half by skopeo (one large layer), half by us; Go uses proxies for this address."""
+    with (
+        registry(address=own_address, folder=tmp_path / "source") as near,
+        registry(address=own_address, folder=tmp_path / "target") as far,
+        LabClient(near) as source,
+        LabClient(far) as target,
+    ):
+        ends = Ends(near, far, tmp_path)
+        source.push("a/large", image("large", 4_500 * KB), "1")
+        for number in range(9):
+            source.push(f"a/app{number}", image(f"app{number}", 500 * KB), "1")
+        manifest = tmp_path / "m.yaml"
+        manifest.write_text(
+            f"version: 1\nsource: {{registry: '{near.host}', plainHttp: true}}\n"
+            f"target: {{registry: '{far.host}', plainHttp: true}}\ntransfer: {{linkMaxMissing: 1MB}}\nimages: [a]\n"
+        )
+        began = time.monotonic()
+        ran = ends.run("copy", manifest, "--bwlimit", "3MB/s", "-v")
+        took = time.monotonic() - began
+        assert ran.code == 0, ran.text
+        assert len(tags(target)) == 10
+        assert missing_from(target, "a/large", "1") == []
+        assert took > 9 / 3 * 0.95, "9 MB came, and 9 MB went"
+        assert "not held back" not in ran.text
+        agents = {line.rpartition('"skopeo')[1] for line in far.log.splitlines() if "blobs/uploads" in line}
+        assert agents == {'"skopeo', ""}, "both have carried"
+        again = ends.run("verify", manifest, "--deep", "--bwlimit", "3MB")
+        assert again.code == 0, again.text
+
+
+def test_what_the_rate_does_not_hold_is_said(ends: Ends, source: LabClient) -> None:
+    fill(source, [20])
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--bwlimit", "400Mbit")
+    assert ran.code == 0, ran.text
+    assert f"skopeo goes straight to {' and '.join(sorted((ends.source.host, ends.target.host)))}" in ran.err
+
+
+def test_the_users_own_proxy_stays_in_force(own_address: str, tmp_path: Path) -> None:
+    with (
+        registry(address=own_address, folder=tmp_path / "source") as near,
+        registry(address=own_address, folder=tmp_path / "target") as far,
+        LabClient(near) as source,
+        LabClient(far) as target,
+        forward_proxy({near.host: near.host, far.host: far.host}, "Basic YW5uOnMzY3IzdA==") as proxy,
+    ):
+        for name, size in (("large", 4_500), ("small", 20)):
+            source.push(f"a/{name}", image(name, size * KB), "1")
+        manifest = tmp_path / "m.yaml"
+        manifest.write_text(
+            f"version: 1\nsource: {{registry: '{near.host}', plainHttp: true}}\n"
+            f"target: {{registry: '{far.host}', plainHttp: true}}\ntransfer: {{linkMaxMissing: 1MB}}\nimages: [a]\n"
+        )
+        url = proxy.url.replace("http://", "http://ann:s3cr3t@")
+        ran = Ends(near, far, tmp_path).run("copy", manifest, "--bwlimit", "50MB", "-vv", HTTP_PROXY=url)
+        assert ran.code == 0, ran.text
+        assert "s3cr3t" not in ran.text
+        assert len(tags(target)) == 2
+        asked = {line.partition(" ")[2] for line in proxy.asked}
+        assert asked == {near.host, far.host}, "everything went through it"

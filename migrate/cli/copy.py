@@ -12,10 +12,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from migrate.bandwidth import limited
 from migrate.cli.in_use import used_by_workloads
 from migrate.cli.interrupt import stoppable
-from migrate.cli.limits import Limits, MaxBytesOption, MaxDurationOption, OrderOption, limits, reached
+from migrate.cli.limits import Limits, MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
 from migrate.cli.memory import begun_run
 from migrate.cli.options import (
     FormatOption,
@@ -51,6 +53,7 @@ from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
 from migrate.images.unpacking import DiffIds
+from migrate.proxies import is_this_machine
 from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
@@ -67,6 +70,7 @@ def copy(
     order: OrderOption = Order.FASTEST,
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
+    bwlimit: RateOption = "",
     wait_login: WaitLoginOption = "",
     log_file: LogFileOption = None,
     output: FormatOption = OutputFormat.TEXT,
@@ -78,7 +82,7 @@ def copy(
     """
     set_up_logging(verbose, log_file)
     as_json = output is OutputFormat.JSON
-    limited = limits(max_duration, max_bytes, order)
+    limited = limits(max_duration, max_bytes, bwlimit, order)
     own = (*jobs_given(jobs), *limited.given, *wait_given(wait_login))
     opening = open_run(manifest, state, project, "copy", own, login_wait(wait_login), limited)
     with told_as_events(as_json=as_json), opening as run:
@@ -125,7 +129,8 @@ def open_run(
     limits: Limits | None = None,
 ) -> Iterator[Run]:
     """Open everything a writing command needs, in the order that tells the user most when something is missing."""
-    with open_session(manifest, project, wait_login) as session:
+    limits = limits or Limits()
+    with open_session(manifest, project, wait_login) as session, _capped(session, limits.rate):
         session.requests()
         program = skopeo.probe() if command != "verify" else None
         options = options_given(state, project)
@@ -134,7 +139,27 @@ def open_run(
         with begun_run(session, state_path(manifest, state), command, again, version) as (opened, private):
             if command != "run":  # which asks more, and says more
                 session.check_ends()
-            yield Run(session, opened, private, options, own, program, command, limits or Limits())
+            yield Run(session, opened, private, options, own, program, command, limits)
+
+
+@contextmanager
+def _capped(session: Session, rate: int) -> Iterator[None]:
+    """Let everything go through a cap on bandwidth, where one was asked for."""
+    if not rate:
+        yield
+        return
+    file = session.manifest.file
+    near = sorted(
+        {
+            host
+            for host in (file.source.registry, file.target.registry)
+            if is_this_machine(urlsplit(f"//{host}").hostname or "")
+        }
+    )
+    if near:
+        say(f"note: --bwlimit: skopeo goes straight to {' and '.join(near)}, for that is this machine: not held back")
+    with limited(rate) as session.way:
+        yield
 
 
 def copy_images(
@@ -314,6 +339,7 @@ def _bench(run: Run, plan: Plan, known: dict[str, set[str]]) -> Bench:
         gate=PutGate(transfer.manifest_puts_per_repository),
         book=BlobBook(known),
         link_max=transfer.link_max_missing,
+        way=run.session.way,
         diff_ids=DiffIds(run.state.diff_ids(), siblings_of(plan.images)),
     )
 

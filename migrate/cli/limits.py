@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -14,7 +14,7 @@ from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.images.budget import Budget
 from migrate.images.order import Order
 from migrate.images.transfer import Stop
-from migrate.quantities import format_size, parse_duration, parse_size
+from migrate.quantities import format_size, parse_duration, parse_rate, parse_size
 
 MaxDurationOption = Annotated[
     str,
@@ -31,6 +31,15 @@ MaxBytesOption = Annotated[
         "--max-bytes",
         metavar="SIZE",
         help="Send no more than this, such as 500GB; then exit code 5.",
+        show_default=False,
+    ),
+]
+RateOption = Annotated[
+    str,
+    typer.Option(
+        "--bwlimit",
+        metavar="RATE",
+        help="Bytes a second at most, such as 50MB, of all workers together, in each direction.",
         show_default=False,
     ),
 ]
@@ -54,11 +63,13 @@ class LimitReachedError(MigrateError):
 class Limits:
     """What a run was asked not to exceed; nothing where it was not asked.
 
-    `seconds` and `bytes` are 0 for no limit; `given` is as it was typed; `began` is by time.monotonic.
+    `seconds`, `bytes` and `rate` (bytes a second) are 0 for no limit; `given` is as it was typed; `began` is by
+    time.monotonic.
     """
 
     seconds: float = 0.0
     bytes: int = 0
+    rate: int = 0
     order: Order = Order.FASTEST
     given: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
@@ -103,27 +114,36 @@ class Limits:
             stop.soon.set()
 
 
-def limits(max_duration: str = "", max_bytes: str = "", order: Order = Order.FASTEST) -> Limits:
+def limits(max_duration: str = "", max_bytes: str = "", rate: str = "", order: Order = Order.FASTEST) -> Limits:
     """The limits, of what was typed.
 
     Raises:
-        UsageError: that is no time, or no size.
+        UsageError: that is no time, no size, or no rate.
     """
-    given = {"--max-duration": max_duration, "--max-bytes": max_bytes}
-    typed = [part for option, value in given.items() if value for part in (option, value)]
+    typed = {"--max-duration": max_duration, "--max-bytes": max_bytes, "--bwlimit": rate}
+    given = [part for option, value in typed.items() if value for part in (option, value)]
     if order is not Order.FASTEST:
-        typed += ["--order", str(order)]
+        given += ["--order", str(order)]
+    return Limits(
+        _number("--max-duration", max_duration, parse_duration, "say a time such as 90m or 6h"),
+        int(_number("--max-bytes", max_bytes, parse_size, "say a size such as 500GB")),
+        int(_number("--bwlimit", rate, parse_rate, "say bytes a second such as 50MB, or 400Mbit")),
+        order,
+        tuple(given),
+    )
+
+
+def _number(option: str, value: str, parse: Callable[[str], float], advice: str) -> float:
+    """What an option says; 0 where it was not given."""
+    if not value:
+        return 0.0
     try:
-        seconds = parse_duration(max_duration) if max_duration else 0.0
+        number = parse(value)
     except ValueError as error:
-        raise UsageError(f"--max-duration: {error}", "say a time such as 90m or 6h") from None
-    try:
-        size = parse_size(max_bytes) if max_bytes else 0
-    except ValueError as error:
-        raise UsageError(f"--max-bytes: {error}", "say a size such as 500GB") from None
-    if (max_duration and not seconds) or (max_bytes and not size):
-        raise UsageError(f"{' '.join(typed)}: nothing can be done in that", "leave it out for no limit")
-    return Limits(seconds, size, order, tuple(typed))
+        raise UsageError(f"{option}: {error}", advice) from None
+    if number < 1:
+        raise UsageError(f"{option} {value}: nothing can be done in that", "leave it out for no limit")
+    return number
 
 
 def reached(stop: Stop, budget: Budget, limits: Limits) -> str:

@@ -7,7 +7,7 @@ from migrate.cli.access import AccessRun, api_advice, open_ends
 from migrate.cli.check import check_exit_code
 from migrate.cli.copy import Run, copy_images, next_step, open_run, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, FinalStep, WaitOption, finish_run, to_apply, wait_seconds
-from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, limits
+from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -49,6 +49,7 @@ def run(
     order: OrderOption = Order.FASTEST,
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
+    bwlimit: RateOption = "",
     apply: ApplyOption = False,
     wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
@@ -64,7 +65,7 @@ def run(
     as_json = output is OutputFormat.JSON
     seconds = wait_seconds(wait, apply=apply)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
-    limited = limits(max_duration, max_bytes, order)
+    limited = limits(max_duration, max_bytes, bwlimit, order)
     own = (*jobs_given(jobs), *limited.given, *finishing, *wait_given(wait_login))
     opening = open_run(manifest, state, project, "run", own, login_wait(wait_login), limited)
     with told_as_events(as_json=as_json), opening as opened:

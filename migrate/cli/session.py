@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from migrate.bandwidth import Way
 from migrate.cli.options import say
 from migrate.cluster import Cluster
 from migrate.credentials import Login, LoginPatience, api_of, authfile_text, login_of
@@ -44,7 +45,8 @@ class Session:
 
     `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for; who is `hasty`
     waits for no outage; entries of source registries that are `left_out` are not looked at;
-    `planned_streams` are the source's image streams as the plan saw them.
+    `planned_streams` are the source's image streams as the plan saw them; `way` is what all registries are reached
+    through, where a cap on bandwidth was asked for.
     """
 
     manifest: Manifest
@@ -54,6 +56,7 @@ class Session:
     hasty: bool = False
     left_out: frozenset[str] = frozenset()
     planned_streams: StreamCatalog | None = None
+    way: Way | None = None
     _limits: dict[str, int] | None = None
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
@@ -80,6 +83,8 @@ class Session:
 
     def _opened(self, host: str) -> Registry:
         timeout = _HASTY_TIMEOUT if self.hasty else _TIMEOUT
+        if self.way:
+            timeout += self.way.longest_wait
         return Registry(self.connection(host), self._login(host), self._pace(host), timeout, self._login_patience)
 
     @property
@@ -139,11 +144,11 @@ class Session:
 
     def connection(self, host: str) -> Connection:
         """How a host is reached."""
-        side = self.side(host)
+        side, way = self.side(host), self.way.url if self.way else ""
         if side is None:
-            return Connection(host)
+            return Connection(host, way=way)
         ca_file = self.manifest.file_path(side.ca_file) if side.ca_file else None
-        return Connection(host, side.plain_http, ca_file, side.insecure_skip_tls_verify)
+        return Connection(host, side.plain_http, ca_file, side.insecure_skip_tls_verify, way)
 
     def cluster(self, end: End) -> Cluster | None:
         """The OpenShift API of one end; None where the manifest names none.

@@ -6,6 +6,7 @@ from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
     OutputFormat,
+    ProjectOption,
     StateOption,
     VerboseOption,
     json_document,
@@ -25,6 +26,7 @@ from migrate.state import DONE, SKIPPED, is_wanted, read_state
 def status(
     manifest: ManifestArgument,
     state: StateOption = None,
+    project: ProjectOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -38,7 +40,7 @@ def status(
     check_is_there(manifest)
     path = state_path(manifest, state)
     with read_state(path, manifest, target=None) as opened:
-        copies, last = opened.copies(), opened.last_run()
+        copies, last = opened.copies(project), opened.last_run()
     writer = holder(path)
     if output is OutputFormat.JSON:
         json_document(status_document(str(path), copies, last, str(writer) if writer else None))

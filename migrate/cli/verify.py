@@ -8,7 +8,7 @@ import typer
 
 from migrate.cli.copy import Run, open_run
 from migrate.cli.interrupt import StoppedError
-from migrate.cli.limits import LimitReachedError
+from migrate.cli.limits import LimitReachedError, RateOption, limits
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -43,6 +43,7 @@ def verify(
     state: StateOption = None,
     project: ProjectOption = "",
     deep: DeepOption = False,
+    bwlimit: RateOption = "",
     wait_login: WaitLoginOption = "",
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
@@ -52,8 +53,9 @@ def verify(
     Example: rahti-migrate verify my-app.yaml --deep
     """
     set_up_logging(verbose)
-    own = (*(["--deep"] if deep else []), *wait_given(wait_login))
-    with open_run(manifest, state, project, "verify", own, login_wait(wait_login)) as run:
+    limited = limits(rate=bwlimit)
+    own = (*(["--deep"] if deep else []), *limited.given, *wait_given(wait_login))
+    with open_run(manifest, state, project, "verify", own, login_wait(wait_login), limited) as run:
         found = verify_images(run, deep=deep)
         code = verify_exit_code(found)
         run.ended(code, verify_counts(found))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from migrate.bandwidth import Way
 from migrate.images import skopeo
 from migrate.images.lookups import Lookups
 from migrate.images.registry import Registry
@@ -144,6 +145,7 @@ class Bench:
         streams: brings large blobs of one image at the same time; one after another where there is none.
         diff_ids: what layers of schema 1 images are once unpacked.
         planned_at: when the source was looked at for the plan (`time.monotonic`).
+        way: what skopeo goes through, where a cap on bandwidth was asked for.
         arrived: what this process has put under target tags that is not what was to stand there, whatever came of it.
     """
 
@@ -162,4 +164,5 @@ class Bench:
     streams: Executor | None = None
     diff_ids: DiffIds = field(default_factory=DiffIds)
     planned_at: float = field(default_factory=time.monotonic)
+    way: Way | None = None
     arrived: dict[Reference, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ pace, its head as well.
 """
 
 import io
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,6 +48,8 @@ _KEPT = 256
 _MOST_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
+_SHALLOW = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)]
+"""Before a proxy that holds bytes back: what waits in megabytes of buffers is not sent yet, and the answer is late."""
 
 
 class UnansweredError(Exception):
@@ -109,13 +112,17 @@ class Connections:
         patience: seconds of waiting that an answer may cost before it must have come faster than 1 KiB/s.
         ca_file: certificate authorities besides the system's, PEM.
         insecure: believe any certificate.
+        way: the address of a proxy for everything, whatever the environment names; empty for none.
 
     Raises:
         UsageError: the file cannot be used.
     """
 
-    def __init__(self, timeout: float, patience: float, ca_file: Path | None = None, *, insecure: bool = False) -> None:
+    def __init__(
+        self, timeout: float, patience: float, ca_file: Path | None = None, *, insecure: bool = False, way: str = ""
+    ) -> None:
         self._timeout = _waiting(timeout)
+        self._through = way
         self._tls = _tls(ca_file, insecure)
         self._pools = _pools(patience)
         self._ways: dict[tuple[str, str], Callable[..., urllib3.BaseHTTPResponse]] = {}
@@ -193,7 +200,7 @@ class Connections:
     def _way(self, scheme: str, host: str) -> Callable[..., urllib3.BaseHTTPResponse]:
         """How requests get to a host: straight to its connections, or through a proxy."""
         name = urlsplit(f"{scheme}://{host}").hostname or ""
-        proxy = proxy_url(scheme, name)
+        proxy = self._through or proxy_url(scheme, name)
         manager = self._manager(proxy)
         if proxy:
             self._ways[scheme, host] = manager.urlopen
@@ -213,6 +220,8 @@ class Connections:
             raise UsageError(words, "name an HTTP proxy, or the host in NO_PROXY")
         try:
             if proxy:
+                if proxy == self._through:
+                    settings["socket_options"] = _SHALLOW
                 manager: urllib3.PoolManager = urllib3.ProxyManager(
                     proxy, proxy_headers=_proxy_login(proxy), **settings
                 )

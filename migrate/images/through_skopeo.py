@@ -136,7 +136,8 @@ def _first_free(bench: Bench, job: Job) -> Copy:
 
 def _run(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
     watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
-    environment = skopeo.child_environment(os.environ, bench.data_home)
+    ours = bench.way.environment(os.environ) if bench.way else os.environ
+    environment = skopeo.child_environment(ours, bench.data_home)
     with _places(bench, job) as tell:
         failure = _naming_the_source(job, skopeo.run(bench.program, argv, environment, watch))
         tell(failure)

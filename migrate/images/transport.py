@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -50,12 +50,13 @@ Content = bytes | Callable[[], Iterable[bytes]] | None
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a registry is reached."""
+    """How a registry is reached; `way` is a proxy for everything, that of a cap on bandwidth."""
 
     host: str
     plain_http: bool = False
     ca_file: Path | None = None
     insecure: bool = False
+    way: str = field(default="", repr=False)
 
 
 class Transport:
@@ -80,7 +81,9 @@ class Transport:
         self._ping_seconds = min(timeout, _PING_SECONDS)
         host = "registry-1.docker.io" if connection.host == DOCKER_HUB else connection.host
         self.base = f"{'http' if connection.plain_http else 'https'}://{host}"
-        self._http = Connections(timeout, timeout * _WHOLE_ANSWER, connection.ca_file, insecure=connection.insecure)
+        self._http = Connections(
+            timeout, timeout * _WHOLE_ANSWER, connection.ca_file, insecure=connection.insecure, way=connection.way
+        )
         self._http.check_way(self.base)
         self.authorization = Authorization(self.base, login, self._http, self.refuses_login)
 

@@ -278,9 +278,10 @@ class CopyRows(Rows):
         """How many target tags have each status."""
         return dict(self._db.execute("select status, count(*) from copies group by status order by status").fetchall())
 
-    def copies(self) -> list[dict[str, Any]]:
-        """One row per target tag, ordered by target."""
-        rows = self._db.table("copies").rows_where(order_by="target")
+    def copies(self, project: str = "") -> list[dict[str, Any]]:
+        """One row per target tag, ordered by target; of one project (source or target), or of all."""
+        chosen = "? in ('', source_project, target_project)"
+        rows = self._db.table("copies").rows_where(chosen, [project], order_by="target")
         return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
 
     def bytes_done(self) -> int:
