@@ -1,8 +1,16 @@
 """Days later: what has changed at the source, and what the target has besides."""
 
 from conftest import Ends
+from hypothesis import given
+from hypothesis import strategies as st
 from registrylab.client import LabClient
 from registrylab.images import Image, make_image, make_layer
+
+from migrate.images.delta import Seen, delta
+from migrate.images.failures import FailureClass
+from migrate.images.plan import Action, Copy, Plan
+from migrate.manifest import ImageOptions
+from migrate.reference import Reference, Repository
 
 BASE = make_layer("base", 40_000)
 
@@ -113,3 +121,51 @@ def test_tags_that_a_selection_leaves_out_are_not_called_gone(ends: Ends, source
     assert ends.run("copy", ends.manifest("images: [a/web]\n")).code == 0
     narrow = ends.manifest("images: [{from: a/web, tags: {exclude: [rc]}, to: a/web}]\n")
     assert "\n0 tags at the target and not at the source\n" in ends.run("plan", narrow, "--prune-report").out
+
+
+# --- pure -------------------------------------------------------------------------------------------------------
+
+NAMES = st.tuples(st.sampled_from(["a/x", "a/y", "b/x"]), st.sampled_from("123"))
+SOME = st.dictionaries(NAMES, st.sampled_from(["d1", "d2"]), max_size=9)
+
+
+def wanted(name: tuple[str, str], found: str) -> Copy:
+    source = Reference(Repository("old", name[0]), name[1], found)
+    return Copy(source, Reference(Repository("new", name[0]), name[1]), Action.COPY, "", ImageOptions())
+
+
+def seen(name: tuple[str, str], found: str, *, is_wanted: bool = True) -> Seen:
+    source, target = (Reference(Repository(host, name[0]), name[1]) for host in ("old", "new"))
+    return Seen(source, target, found, arrived=True, wanted=is_wanted)
+
+
+@given(SOME, SOME)
+def test_every_tag_is_new_or_moved_or_as_it_was_or_gone(
+    before: dict[tuple[str, str], str], now: dict[tuple[str, str], str]
+) -> None:
+    plan = Plan(tuple(wanted(*item) for item in now.items()))
+    found = delta(plan, [seen(*item) for item in before.items()])
+    key = {copy.target: name for name, copy in zip(now, plan.copies, strict=True)}
+    assert {key[copy.target] for copy in found.new} == now.keys() - before.keys()
+    assert {key[copy.target] for copy, _ in found.moved} == {n for n in now.keys() & before if now[n] != before[n]}
+    assert found.unchanged == sum(before.get(name) == digest_ for name, digest_ in now.items())
+    projects = {path.partition("/")[0] for path, _ in now}
+    gone = {(each.target.repository.path, each.target.tag) for each in found.gone}
+    assert gone == {name for name in before.keys() - now if name[0].partition("/")[0] in projects}
+
+
+@given(SOME, st.sampled_from(["a", "a/x", "b", "b/x"]))
+def test_what_could_not_be_listed_is_never_gone(before: dict[tuple[str, str], str], unread: str) -> None:
+    place = Repository("old", unread), Repository("new", unread)
+    kept = [wanted(("a/none", "1"), "d1"), wanted(("b/none", "1"), "d1")]
+    for kind, may_be_gone in ((FailureClass.NETWORK, False), (FailureClass.NOT_FOUND, True)):
+        refused = Copy(Reference(place[0]), Reference(place[1]), Action.REFUSED, "", ImageOptions(), failure=kind)
+        found = delta(Plan((*kept, refused)), [seen(*item) for item in before.items()])
+        under = [each for each in found.gone if f"{each.source.repository.path}/".startswith(f"{unread}/")]
+        assert bool(under) is (may_be_gone and any(f"{path}/".startswith(f"{unread}/") for path, _ in before))
+
+
+def test_what_an_earlier_run_wanted_and_the_last_one_did_not_is_no_news() -> None:
+    plan = Plan((wanted(("a/x", "1"), "d1"),))
+    found = delta(plan, [seen(("a/x", "1"), "d1"), seen(("a/x", "2"), "d1", is_wanted=False)])
+    assert (found.new, found.moved, found.gone, found.unchanged) == ((), (), (), 1)

@@ -80,6 +80,7 @@ TEXTS = {
     ),
     "network": (
         f"{GETTING}: EOF",
+        f'{PINGING}: Get "{URL}": registry.example.org: Name or service not known',
         f'{PINGING}: Get "{URL}": dial tcp 193.166.0.1:443: connect: connection refused',
         f'{PINGING}: Get "{URL}": dial tcp: lookup docker-registry.rahti.csc.fi on 10.0.0.2:53: no such host',
         f"{READ}: unexpected EOF",

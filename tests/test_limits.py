@@ -295,3 +295,23 @@ def test_the_users_own_proxy_stays_in_force(own_address: str, tmp_path: Path) ->
         assert len(tags(target)) == 2
         asked = {line.partition(" ")[2] for line in proxy.asked}
         assert asked == {near.host, far.host}, "everything went through it"
+
+
+def test_a_proxy_of_the_users_that_cannot_be_used_is_said_as_without_a_rate(ends: Ends, source: LabClient) -> None:
+    fill(source, [20])
+    manifest = ends.manifest("images: [a]\n")
+    manifest.write_text(manifest.read_text().replace(ends.target.host, "registry.example.org"))
+    ran = ends.run("copy", manifest, "--bwlimit", "1MB", HTTP_PROXY="socks5://ann:s3cr3t@10.0.0.1:1080")
+    assert ran.code == 2
+    assert "a SOCKS proxy in the environment" in ran.err
+    assert "s3cr3t" not in ran.text
+
+
+def test_where_the_proxy_gets_nobody_through_the_reason_is_said(ends: Ends, source: LabClient) -> None:
+    fill(source, [20])
+    manifest = ends.manifest("images: [a]\n")
+    manifest.write_text(manifest.read_text().replace(ends.target.host, "registry.invalid"))
+    ran = ends.run("copy", manifest, "--bwlimit", "1MB")
+    assert ran.code == 1
+    assert "the target registry registry.invalid" in ran.err
+    assert "ame or service not known" in ran.err or "name resolution" in ran.err or "No address" in ran.err

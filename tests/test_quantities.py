@@ -12,6 +12,7 @@ from migrate.quantities import (
     format_size,
     kubernetes_quantity,
     parse_duration,
+    parse_rate,
     parse_size,
     quoted,
 )
@@ -168,3 +169,18 @@ def test_quantities_and_sizes_agree_where_both_are_written_so(number: int, unit:
 def test_any_text_is_a_quantity_or_refused(text: str) -> None:
     with suppress(ValueError):
         assert isinstance(kubernetes_quantity(text), int)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("50MB", 50_000_000), ("50MB/s", 50_000_000), ("400Mbit", 50_000_000), ("400Mbit/s", 50_000_000),
+     ("1Mibit", 2**17), ("1000", 1000), ("8bit", 1), (" 2 MB/s ", 2_000_000)],
+)  # fmt: skip
+def test_rates_are_bytes_a_second_or_bits(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "/s", "bit", "fast", "50MB/h", "50MBs", "-1MB", "10Mbit/s/s"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a rate such as 50MB"):
+        parse_rate(text)

@@ -200,7 +200,9 @@ class Connections:
     def _way(self, scheme: str, host: str) -> Callable[..., urllib3.BaseHTTPResponse]:
         """How requests get to a host: straight to its connections, or through a proxy."""
         name = urlsplit(f"{scheme}://{host}").hostname or ""
-        proxy = self._through or proxy_url(scheme, name)
+        proxy = proxy_url(scheme, name)
+        _check_proxy(proxy)
+        proxy = self._through or proxy
         manager = self._manager(proxy)
         if proxy:
             self._ways[scheme, host] = manager.urlopen
@@ -215,25 +217,35 @@ class Connections:
 
     def _manager(self, proxy: str) -> urllib3.PoolManager:
         settings: dict[str, Any] = {"num_pools": 100, "maxsize": _KEPT, "ssl_context": self._tls}
-        if proxy.startswith("socks"):
-            words = "a SOCKS proxy in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not supported"
-            raise UsageError(words, "name an HTTP proxy, or the host in NO_PROXY")
-        try:
-            if proxy:
-                if proxy == self._through:
-                    settings["socket_options"] = _SHALLOW
-                manager: urllib3.PoolManager = urllib3.ProxyManager(
-                    proxy, proxy_headers=_proxy_login(proxy), **settings
-                )
-            else:
-                manager = urllib3.PoolManager(**settings)
-        except (ProxySchemeUnknown, ValueError):  # whose words may show the password
-            words = "a proxy's address in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is none"
-            way_out = "write http://host:port; percent-encode what is special in its password"
-            raise UsageError(words, way_out) from None
+        if proxy and proxy == self._through:
+            settings["socket_options"] = _SHALLOW
+        manager: urllib3.PoolManager = (
+            urllib3.ProxyManager(proxy, proxy_headers=_proxy_login(proxy), **settings)
+            if proxy
+            else urllib3.PoolManager(**settings)
+        )
         manager.pool_classes_by_scheme = self._pools
         self._managers.append(manager)
         return manager
+
+
+def _check_proxy(proxy: str) -> None:
+    """Look whether a proxy of the environment can be used.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if proxy.startswith("socks"):
+        words = "a SOCKS proxy in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not supported"
+        raise UsageError(words, "name an HTTP proxy, or the host in NO_PROXY")
+    if not proxy:
+        return
+    try:
+        urllib3.ProxyManager(proxy)
+    except (ProxySchemeUnknown, ValueError):  # whose words may show the password
+        words = "a proxy's address in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is none"
+        way_out = "write http://host:port; percent-encode what is special in its password"
+        raise UsageError(words, way_out) from None
 
 
 def _waiting(timeout: float) -> urllib3.Timeout:

@@ -46,11 +46,6 @@ class Delta:
     gone: tuple[Seen, ...] = ()
     unchanged: int = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has changed."""
-        return not (self.new or self.moved or self.gone)
-
 
 def delta(plan: Plan, seen: Iterable[Seen]) -> Delta:
     """What of a plan the last run did not see so. Pure.

@@ -172,11 +172,12 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
         r"|gzip: invalid",
         FailureClass.CORRUPT,
     ),
-    (r"context deadline exceeded|i/o timeout|handshake timeout|client.timeout", FailureClass.TIMEOUT),
+    (r"context deadline exceeded|i/o timeout|handshake timeout|client.timeout|timed out", FailureClass.TIMEOUT),
     (r"status: 5\d\d|status code from registry 5\d\d|statuscode: 5\d\d", FailureClass.UNAVAILABLE),
     (r"\b50[0234]\b", FailureClass.UNAVAILABLE),
     (
         r"\beof\b|connection refused|connection reset|broken pipe|no such host|no route to host|network is unreachable"
+        r"|name or service not known|no address associated"
         r"|server misbehaving|use of closed network connection|temporary failure in name resolution",
         FailureClass.NETWORK,
     ),
