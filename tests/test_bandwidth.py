@@ -32,7 +32,7 @@ from registrylab.tokens import self_signed
 
 from migrate import bandwidth
 from migrate.bandwidth import Way, limited
-from migrate.bandwidth.bucket import Bucket, burst_size, chunk_size
+from migrate.bandwidth.bucket import Bucket, burst_size, chunk_size, read_ahead
 
 FAST, SLOW = 1_000_000_000, 1_000_000
 MOSTLY = 0.98
@@ -774,3 +774,11 @@ def test_several_runs_of_skopeo_share_one_cap(own_address: str, tmp_path: Path) 
 def test_skopeo_says_why_nobody_answers(own_address: str, way: Way) -> None:
     with pytest.raises(AssertionError, match=rf"{own_address}: Connection refused"):
         skopeo_copy(way, f"{own_address}:9/a/b:1", f"{own_address}:9/c/d:1", verify="true")
+
+
+@given(st.integers(1, 10**10), st.integers(1, 64))
+def test_what_crosses_before_it_may_pass_is_seconds_of_the_rate_at_most(rate: int, connections: int) -> None:
+    """The system doubles what it is told. Measured on a link of its own: benchmarks/cap.py."""
+    ahead = 2 * connections * read_ahead(rate)
+    assert ahead <= max(4 * rate, connections * 32 * 1024)
+    assert read_ahead(rate) >= 16 * 1024

@@ -422,5 +422,12 @@ def test_run_plans_copies_and_verifies(ends: Ends, source: LabClient, target: La
     assert "  [x] images     1 tag at the target is what the source has\n" in verified
     as_json = ends.run("run", ends.manifest("images: [a]"), "--format", "json")
     events = [event["event"] for event in as_json.events]
-    assert [event for event in events if event != "check"] == ["planned", "skip", "verified", "summary"]
+    assert [event for event in events if event != "check"] == [
+        "planned",
+        "since",
+        "skip",
+        "verified",
+        "cutover",
+        "summary",
+    ]
     assert events[0] == "check"

@@ -7,6 +7,9 @@ _BURST_SECONDS = 0.05
 """Unused budget is kept for so long: it makes up for a thread that wakes late, and is what may pass at once."""
 _CHUNK_SECONDS = 0.02
 """Of the budget, in one chunk. Less, and a busy thread does not wake often enough; more, and many wait long in turn."""
+_READ_AHEAD_SECONDS = 0.03
+"""Of the budget, for each connection: enough that a link of some 50 ms is kept busy by one."""
+_SMALLEST_READ_AHEAD, _LARGEST_READ_AHEAD = 16 * 1024, 4 * 2**20
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 1024, 256 * 1024
 
 
@@ -42,3 +45,11 @@ def chunk_size(rate: int) -> int:
 def burst_size(rate: int) -> int:
     """How many bytes may pass at once: a twentieth of a second's, and at least a chunk. Pure."""
     return max(int(rate * _BURST_SECONDS), chunk_size(rate))
+
+
+def read_ahead(rate: int) -> int:
+    """How many bytes of a connection may be on this machine before they may pass. Pure.
+
+    They have crossed the link already, and count only later: with many connections that would be seconds of the rate.
+    """
+    return min(max(int(rate * _READ_AHEAD_SECONDS), _SMALLEST_READ_AHEAD), _LARGEST_READ_AHEAD)

@@ -95,6 +95,10 @@ class End(asyncio.BufferedProtocol):
             if hasattr(socket, name):
                 self._set(socket.IPPROTO_TCP, getattr(socket, name), _PROBE_SECONDS)
 
+    def read_ahead(self, size: int) -> None:
+        """Let the system take about so many bytes of the peer that nobody has asked for yet, and not megabytes."""
+        self._set(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
     def _set(self, level: int, option: int, value: int | bytes) -> None:
         if opened := self._transport.get_extra_info("socket"):
             opened.setsockopt(level, option, value)

@@ -13,7 +13,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from migrate.bandwidth.bucket import Bucket, burst_size, chunk_size
+from migrate.bandwidth.bucket import Bucket, burst_size, chunk_size, read_ahead
 from migrate.bandwidth.ends import End, GoneError, closed_at_the_end, read_head
 from migrate.bandwidth.heads import Head, Request, closing, parse_request
 from migrate.bandwidth.refused import RefusedError
@@ -41,6 +41,7 @@ class Proxy:
     def __init__(self, rate: int, login: str) -> None:
         self._buffer = memoryview(bytearray(chunk_size(rate)))
         self._down, self._up = Bucket(rate, burst_size(rate)), Bucket(rate, burst_size(rate))
+        self._read_ahead = read_ahead(rate)
         self._login = basic(*login.split(":")).encode()
         self._clients: dict[socket.socket, asyncio.Task[None]] = {}
 
@@ -103,6 +104,7 @@ class Proxy:
         log.debug("%s %s", method, request.authority)
         async with closed_at_the_end(far):
             far.probe()
+            far.read_ahead(self._read_ahead)
             if request.is_tunnel and not proxy:
                 await near.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
