@@ -58,3 +58,12 @@ class CheckError(MigrateError):
 
 class StateError(MigrateError):
     """The state cannot be opened, read or written."""
+
+
+class StoppedError(BaseException):
+    """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure.
+
+    `again` is the command that goes on, where it is known.
+    """
+
+    again = ""

@@ -3,11 +3,13 @@
 import json
 import logging
 import logging.handlers
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Ends
 from registrylab.client import LabClient, missing_from
+from registrylab.gateway import gateway
 from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import PASSWORD
 
@@ -110,3 +112,38 @@ def test_two_runs_on_one_manifest_do_not_meet(ends: Ends, source: LabClient) -> 
         process.communicate(timeout=120)
     codes = sorted(process.returncode for process in running)
     assert codes in ([0, 0], [0, 1])  # one after the other, where the machine is slow
+
+
+def test_the_status_of_one_project_is_of_one_there_is(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1")
+    source.push("b/web", small("two"), "1", "2")
+    manifest = ends.manifest("images: [a, b]\n")
+    assert ends.run("run", manifest).code == 0
+    assert "tags: 2 done" in ends.run("status", manifest, "--project", "b").out
+    wrong = ends.run("status", manifest, "--project", "c")
+    assert wrong.code == 2
+    assert "it has a, b" in wrong.err
+
+
+def test_a_log_file_on_a_full_disk_is_said_once_and_nothing_else_suffers(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1")
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--log-file", "/dev/full")
+    assert ran.code == 0, ran.text
+    assert ran.err.count("cannot be written any more") == 1
+    assert "Logging error" not in ran.err
+
+
+def test_wrong_usage_and_a_signal_are_events_too(ends: Ends, source: LabClient) -> None:
+    manifest = ends.manifest("images: [a]\n")
+    (event,) = ends.run("copy", manifest, "--format", "json", "--max-bytes", "many").events
+    assert (event["event"], event["exitCode"]) == ("error", 2)
+    with gateway(ends.source.host) as near:
+        near.handle = lambda request, forward: time.sleep(5) or forward(request)
+        ends.through(manifest, source=near.host)
+        running = ends.start("copy", manifest, "--format", "json")
+        while not near.seen and running.poll() is None:
+            time.sleep(0.05)
+        running.terminate()
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert json.loads(out.splitlines()[-1])["exitCode"] == 130

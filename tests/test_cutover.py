@@ -111,3 +111,15 @@ def test_claims_are_to_be_filled_until_somebody_says_that_they_are(clusters: Clu
 def test_where_all_is_done_the_way_on_is_said(clusters: Clusters) -> None:
     ran = clusters.run("run", clusters.manifest("images: [my-app]\n"))
     assert ran.out.endswith("then move the traffic.\n")
+
+
+def test_workloads_that_could_not_be_looked_at_are_not_done(clusters: Clusters) -> None:
+    ends = (
+        "source: {{registry: '{old}', plainHttp: true, login: {{tokenEnv: OLD}}}}\n"
+        "target: {{registry: '{new}', plainHttp: true, login: {{tokenEnv: NEW}}}}\n"
+    )
+    manifest = clusters.manifest("images: [my-app/web]\nworkloads: [{from: in, to: out, project: my-app-2}]\n", ends)
+    ran = clusters.run("run", manifest, OLD=OLD_TOKEN, NEW=NEW_TOKEN)
+    assert ran.code == 0, ran.text
+    assert "  [ ] workloads  not looked at: no API of the target is named\n" in ran.out
+    assert "move the traffic" not in ran.out

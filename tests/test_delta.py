@@ -1,9 +1,12 @@
 """Days later: what has changed at the source, and what the target has besides."""
 
+import json
+
 from conftest import Ends
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
+from registrylab.gateway import Answer, gateway
 from registrylab.images import Image, make_image, make_layer
 
 from migrate.images.delta import Seen, delta
@@ -121,6 +124,54 @@ def test_tags_that_a_selection_leaves_out_are_not_called_gone(ends: Ends, source
     assert ends.run("copy", ends.manifest("images: [a/web]\n")).code == 0
     narrow = ends.manifest("images: [{from: a/web, tags: {exclude: [rc]}, to: a/web}]\n")
     assert "\n0 tags at the target and not at the source\n" in ends.run("plan", narrow, "--prune-report").out
+
+
+def test_two_sources_of_one_repository_are_both_asked(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1")
+    source.push("c/web", small("two"), "2")
+    both = "images: [{from: a/web, to: p/web}, {from: c/web, to: p/web}]\n"
+    manifest = ends.manifest(both)
+    assert ends.run("copy", manifest).code == 0
+    nothing = "\n0 tags at the target and not at the source\n"
+    assert nothing in ends.run("plan", manifest, "--prune-report").out
+    assert nothing in ends.run("plan", manifest, "--prune-report", "--project", "a").out
+    narrow = ends.manifest("images: [{from: a/web, to: p/web}]\n")
+    assert nothing in ends.run("plan", narrow, "--prune-report").out, "the source has it, whoever asks for it"
+    ends.manifest(both)
+    other = ends.run("plan", manifest, "--prune-report", "--project", "a", "--state", "none.db")
+    assert nothing in other.out
+
+
+def test_what_could_not_be_read_once_is_no_news_afterwards(ends: Ends, source: LabClient) -> None:
+    for name in ("web", "ok"):
+        source.push(f"a/{name}", small(name), "1", "2")
+    manifest = ends.manifest("images: [a/web, a/ok]\n")
+    assert ends.run("copy", manifest).code == 0
+    denied = json.dumps({"errors": [{"code": "DENIED", "message": "no"}]}).encode()
+    for phase in ("tags", "manifest"):
+        with gateway(ends.source.host) as near:
+            near.handle = lambda request, forward, phase=phase: (
+                Answer(403, (("Content-Type", "application/json"),), denied)
+                if request.phase == phase and "/web/" in request.path
+                else forward(request)
+            )
+            address = ends.source.host
+            ends.through(manifest, source=near.host)
+            manifest.write_text(manifest.read_text())
+            ran = ends.run("copy", manifest)
+            assert ran.code == 3, ran.text
+            assert "2 gone" not in ran.err
+            assert "2 new" not in ran.err
+            manifest.write_text(manifest.read_text().replace(near.host, address))
+
+
+def test_a_tag_under_another_name_or_asked_for_no_more_is_not_gone(ends: Ends, source: LabClient) -> None:
+    source.push("a/web", small("one"), "1", "2")
+    assert ends.run("copy", ends.manifest("images: [a/web]\n")).code == 0
+    narrow = ends.manifest("images: [{from: a/web, tags: {include: ['1']}, to: a/web}]\n")
+    assert "nothing new at the source (1 tag)" in ends.run("plan", narrow, "--since-last-run").out
+    renamed = ends.manifest("images: [{from: a/web, to: a/site}]\n")
+    assert "2 new tags, 0 as they were" in ends.run("plan", renamed, "--since-last-run").out
 
 
 # --- pure -------------------------------------------------------------------------------------------------------

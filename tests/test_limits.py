@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient, missing_from
 from registrylab.forward import forward_proxy
-from registrylab.gateway import Answer, Forward, Request, gateway
+from registrylab.gateway import Answer, Forward, Gateway, Request, gateway
 from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import registry
 from test_transfer import QUICK, jobs, result
@@ -80,8 +80,8 @@ def test_what_is_left_is_said_and_how_to_go_on(ends: Ends, source: LabClient) ->
 def test_an_image_that_never_fits_is_said(ends: Ends, source: LabClient, target: LabClient) -> None:
     fill(source, [300])
     ran = ends.run("copy", ends.manifest("images: [a]\n"), "--max-bytes", "100kB")
-    assert ran.code == 5
-    assert "the smallest image that is left needs 301 kB" in ran.out
+    assert ran.code == 3, "no further night would do anything"
+    assert "Nothing fits into --max-bytes 100 kB: the smallest image that is left needs 301 kB" in ran.out
     assert tags(target) == set()
 
 
@@ -123,7 +123,7 @@ def test_no_more_is_begun_than_fits(asked: list[tuple[int, int, bool]], limit: i
     sent += sum(moved for _, moved in running)
     assert sent <= limit
     fits = [expected for expected, _, _ in asked if expected <= limit]
-    assert not fits or budget.refused < len(asked), "something is begun where anything fits"
+    assert not fits or budget.waiting < len(asked), "something is begun where anything fits"
 
 
 def test_what_does_not_fit_is_not_begun_and_the_rest_is() -> None:
@@ -138,7 +138,47 @@ def test_what_does_not_fit_is_not_begun_and_the_rest_is() -> None:
     budget = Budget(2 * todo[0].unit.size)
     with ThreadPoolExecutor(1) as pool:
         list(run_jobs(todo, perform, pool, 1, Stop(), QUICK, budget=budget))
-    assert (len(begun), budget.refused) == (2, 1)
+    assert (len(begun), budget.waiting) == (2, 1)
+
+
+def test_what_was_set_aside_and_not_sent_is_for_others(ends: Ends, source: LabClient, target: LabClient) -> None:
+    """Ten images that share all but a little fit together, and nobody knows that before the first has landed."""
+    base = make_layer("base", 590 * KB)
+    for number in range(10):
+        source.push(f"a/app{number}", make_image([base, make_layer(f"own{number}", 10 * KB)]), "1")
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--max-bytes", "1MB", "--format", "json")
+    assert ran.code == 0, ran.text
+    assert len(tags(target)) == 10
+    assert ran.events[-1]["bytes"] <= 1_000_000
+
+
+def test_images_that_do_not_tell_their_size_are_begun(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push_schema1("a/old", image("old", 30 * KB), "1")
+    ran = ends.run("copy", ends.manifest("images: [a]\n"), "--max-bytes", "1MB")
+    assert ran.code == 0, ran.text
+    assert tags(target) == {"a/old:1"}
+
+
+def test_a_signal_is_one_also_under_a_limit_of_bytes(ends: Ends, source: LabClient) -> None:
+    fill(source, [30] * 12 + [2_000])
+    manifest = ends.manifest("images: [a]\n")
+    with gateway(ends.target.host) as near:
+        near.handle = slow(0.5, "manifest put")
+        ends.through(manifest, target=near.host)
+        running = ends.start("copy", manifest, "--max-bytes", "1MB", "--jobs", "1")
+        wait_for_tags(ends, near)
+        running.terminate()
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, out
+    assert "Stopped; what is done is recorded" in out
+
+
+def wait_for_tags(ends: Ends, near: Gateway) -> None:
+    """Until the first tag has been put."""
+    deadline = time.monotonic() + 30
+    while not any(request.phase == "manifest put" for request in near.seen):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 # --- time -------------------------------------------------------------------------------------------------------
@@ -164,7 +204,7 @@ def test_nights_of_so_long_end_with_everything(ends: Ends, source: LabClient, ta
         took = time.monotonic() - began
         assert ran.code == 5, ran.text
         assert took < 30, "running copies end, nothing else begins"
-        assert "--max-duration 3s is over: running copies may end for 30 s" in ran.err
+        assert "--max-duration 3s is over: nothing new begins, running copies may end for 30 s" in ran.err
         assert "Stopped at --max-duration 3s; what is done is recorded. To go on: rahti-migrate copy" in ran.out
         first = tags(target)
         assert 0 < len(first) < 16
@@ -175,18 +215,54 @@ def test_nights_of_so_long_end_with_everything(ends: Ends, source: LabClient, ta
 
 
 def test_the_time_counts_for_the_verification_too(ends: Ends, source: LabClient) -> None:
-    for number in range(3):
+    for number in range(2):
         source.push(f"a/app{number}", image(f"app{number}", 20 * KB), *(f"t{tag}" for tag in range(60)))
     manifest = ends.manifest("images: [a]\n")
     assert ends.run("copy", manifest).code == 0
     with gateway(ends.target.host) as near:
-        near.handle = slow(0.5, "manifest")
+
+        def slow_after_the_plan(request: Request, forward: Forward) -> Answer:
+            if sum(asked.phase == "manifest" for asked in near.seen) > 130:
+                time.sleep(1)
+            return forward(request)
+
+        near.handle = slow_after_the_plan
         ends.through(manifest, target=near.host)
-        manifest.write_text(manifest.read_text() + "transfer: {patience: 1m}\n")
-        ran = ends.run("run", manifest, "--max-duration", "1s")
+        ran = ends.run("run", manifest, "--max-duration", "5s")
     assert ran.code == 5, ran.text
-    assert "--max-duration 1s is over; " in ran.err
-    assert "of 180 tags verified" in ran.err
+    assert "--max-duration 5s is over; " in ran.err
+    assert "of 120 tags verified" in ran.err
+
+
+def test_the_time_counts_while_a_registry_is_waited_for(ends: Ends, source: LabClient) -> None:
+    fill(source, [20, 20])
+    manifest = ends.manifest("images: [a/app0, a/app1]\ntransfer: {patience: 60s}\n")
+    with gateway(ends.source.host) as near:
+        near.handle = lambda request, forward: Answer(503, (), b"") if request.phase == "tags" else forward(request)
+        ends.through(manifest, source=near.host)
+        began = time.monotonic()
+        ran = ends.run("copy", manifest, "--max-duration", "3s", "--format", "json")
+        took = time.monotonic() - began
+    assert ran.code == 5, ran.text
+    assert took < 40
+    assert ran.events[-1]["event"] == "error"
+    assert "--max-duration 3s is over; nothing was begun" in ran.events[-1]["error"]
+    assert "refused" not in (ends.run("status", manifest).out)
+
+
+def test_a_signal_after_the_time_is_the_first_one(ends: Ends, source: LabClient) -> None:
+    fill(source, [20] * 6)
+    manifest = ends.manifest("images: [a]\n")
+    with gateway(ends.target.host) as near:
+        near.handle = slow(4, "manifest put")
+        ends.through(manifest, target=near.host)
+        running = ends.start("copy", manifest, "--max-duration", "3s", "--jobs", "2")
+        time.sleep(4.5)
+        running.terminate()
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 5, err
+    assert "left to do" in out, "what ran has ended well"
+    assert "once more to stop now" in err
 
 
 # --- order ------------------------------------------------------------------------------------------------------
@@ -313,5 +389,5 @@ def test_where_the_proxy_gets_nobody_through_the_reason_is_said(ends: Ends, sour
     manifest.write_text(manifest.read_text().replace(ends.target.host, "registry.invalid"))
     ran = ends.run("copy", manifest, "--bwlimit", "1MB")
     assert ran.code == 1
-    assert "the target registry registry.invalid" in ran.err
+    assert "the target registry registry.invalid: the connection failed or broke: registry.invalid: " in ran.err
     assert "ame or service not known" in ran.err or "name resolution" in ran.err or "No address" in ran.err

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrate.bandwidth.proxy import Proxy
+from migrate.bandwidth.refused import MARK
+
+__all__ = ["MARK", "Way", "limited"]
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,9 @@ from http import HTTPStatus
 
 from migrate.printable import printable
 
+MARK = "Rahti-Migrate-Refused"
+"""A header by which our own client knows our answer from a registry's."""
+
 
 class RefusedError(Exception):
     """A request that gets no further; the status, and the reason in words."""
@@ -20,6 +23,7 @@ class RefusedError(Exception):
         head = (
             f"HTTP/1.1 {self.status.value} {self.reason}\r\n"
             f"{asking if self.status is HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ''}"
-            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"{MARK}: yes\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
         ).encode("ascii", "replace")
         return head if method == "HEAD" else head + body

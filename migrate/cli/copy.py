@@ -37,7 +37,7 @@ from migrate.cli.options import (
     told_as_events,
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
-from migrate.cli.plan import changed_since, planned
+from migrate.cli.plan import changed_since, lookups_for_plan, planned
 from migrate.cli.program import command_line, jobs_given, options_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
@@ -51,9 +51,10 @@ from migrate.images.graph import siblings_of
 from migrate.images.order import Order, ranks
 from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started, jobs_of, run_jobs
+from migrate.images.transfer import CopyResult, Event, Finished, Job, Retrying, Started, jobs_of, run_jobs
 from migrate.images.unpacking import DiffIds
 from migrate.proxies import is_this_machine
+from migrate.quantities import format_size
 from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
@@ -80,11 +81,13 @@ def copy(
 
     Example: rahti-migrate copy my-app.yaml --jobs 8
     """
-    set_up_logging(verbose, log_file)
     as_json = output is OutputFormat.JSON
-    limited = limits(max_duration, max_bytes, bwlimit, order)
+    with told_as_events(as_json=as_json):
+        set_up_logging(verbose, log_file)
+        limited = limits(max_duration, max_bytes, bwlimit, order)
+        patience = login_wait(wait_login)
     own = (*jobs_given(jobs), *limited.given, *wait_given(wait_login))
-    opening = open_run(manifest, state, project, "copy", own, login_wait(wait_login), limited)
+    opening = open_run(manifest, state, project, "copy", own, patience, limited)
     with told_as_events(as_json=as_json), opening as run:
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
@@ -130,7 +133,11 @@ def open_run(
 ) -> Iterator[Run]:
     """Open everything a writing command needs, in the order that tells the user most when something is missing."""
     limits = limits or Limits()
-    with open_session(manifest, project, wait_login) as session, _capped(session, limits.rate):
+    with (
+        open_session(manifest, project, wait_login) as session,
+        _capped(session, limits.rate),
+        limits.watching(session.stop),
+    ):
         session.requests()
         program = skopeo.probe() if command != "verify" else None
         options = options_given(state, project)
@@ -169,8 +176,10 @@ def copy_images(
     started = time.monotonic()
     say("looking at both registries ...")
     with questions() as executor:
-        plan = checked(planned(run.session, run.state, executor), executor)
-    since = changed_since(plan, run.state)
+        look = lookups_for_plan(run.session, run.state)
+        plan = checked(planned(run.session, run.state, executor, look), executor)
+        run.limits.check_time("nothing was begun")
+        since = changed_since(plan, run.state, look, executor)
     run.state.record_plan(plan, run.session.project)
     for line in (*note_lines(plan.notes), *change_lines(plan), plan_summary(plan)):
         say(line)
@@ -186,7 +195,7 @@ def copy_images(
     moved: list[str] = []
     ended: list[CopyResult] = []
     budget = Budget(run.limits.bytes)
-    with _stop_on_errors(run), run.limits.watching(run.session.stop):
+    with _stop_on_errors(run):
         for event in _events(run, plan, jobs, unmade, budget, quiet=as_json):
             _record(run.state, event)
             if as_json:
@@ -217,6 +226,7 @@ def copy_images(
         refused,
         len(plan.changed),
         reached(run.session.stop, budget, run.limits),
+        budget.least if not sent and budget.least > run.limits.bytes else 0,
     )
 
 
@@ -302,6 +312,7 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Bud
                 held=held,
                 gone=gone,
                 budget=budget,
+                expected=partial(_expected, bench) if budget.limit else lambda _: 0,
                 ranks=order,
             )
             arrived = held_already(plan)
@@ -315,6 +326,12 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Bud
             stop.now.set()
             for each in (pool, streams):
                 each.shutdown(wait=not interrupted, cancel_futures=True)
+
+
+def _expected(bench: Bench, job: Job) -> int:
+    """Bytes that a job would send, as far as sizes are known, and what the target has or lends."""
+    path = job.target.path
+    return sum(b.size for b in job.delivery.blobs if b.size > 0 and not bench.book.expects(b.digest, path))
 
 
 def _jobs_of_manifest(session: Session) -> int:
@@ -391,6 +408,9 @@ def next_step(run: Run, outcome: Outcome) -> list[str]:
     """What to do now."""
     if outcome.exit_code == ExitCode.OK:
         return [f"Next: {run.command('verify')}"] if run.name == "copy" else []
+    if outcome.too_large:
+        smallest = f"the smallest image that is left needs {format_size(outcome.too_large)}"
+        return [f"Nothing fits into {outcome.limit}: {smallest}. Raise it, or leave it out: {run.command()}"]
     if outcome.exit_code == ExitCode.LIMIT:
         return [f"Stopped at {outcome.limit}; what is done is recorded. To go on: {run.command()}"]
     if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):

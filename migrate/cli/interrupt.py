@@ -11,15 +11,6 @@ from migrate.errors import ExitCode
 from migrate.images.transfer import Stop
 
 
-class StoppedError(BaseException):
-    """A signal asked to stop. Not an Exception, so that nothing on the way takes it for a failure.
-
-    `again` is the command that goes on, where it is known.
-    """
-
-    again = ""
-
-
 def stop_signals() -> list[signal.Signals]:
     """The signals that ask to stop; not those that somebody told to be ignored (nohup)."""
     wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,9 +23,11 @@ def stoppable(stop: Stop, clean_up: Callable[[], None]) -> Iterator[None]:
 
     skopeo runs in process groups of its own and dies with us (see images/skopeo.py), so none is left behind.
     """
+    asked: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.soon.is_set():
+        asked.append(number)
+        if len(asked) > 1:
             stop.now.set()
             clean_up()
             _say("stopped now; the state is good: run again to go on")

@@ -53,6 +53,10 @@ OrderOption = Annotated[
 ]
 
 
+_SLOWEST = 10_000
+"""Bytes a second below which requests would wait longer than anybody waits for an answer."""
+
+
 class LimitReachedError(MigrateError):
     """A limit ended the work before its end."""
 
@@ -110,7 +114,7 @@ class Limits:
     def _end(self, stop: Stop) -> None:
         if not stop.soon.is_set():
             stop.limit = self.time_words
-            say(f"{self.time_words} is over: running copies may end for {stop.grace:.0f} s")
+            say(f"{self.time_words} is over: nothing new begins, running copies may end for {stop.grace:.0f} s")
             stop.soon.set()
 
 
@@ -127,32 +131,27 @@ def limits(max_duration: str = "", max_bytes: str = "", rate: str = "", order: O
     return Limits(
         _number("--max-duration", max_duration, parse_duration, "say a time such as 90m or 6h"),
         int(_number("--max-bytes", max_bytes, parse_size, "say a size such as 500GB")),
-        int(_number("--bwlimit", rate, parse_rate, "say bytes a second such as 50MB, or 400Mbit")),
+        int(_number("--bwlimit", rate, parse_rate, "say bytes a second such as 50MB, or 400Mbit", _SLOWEST)),
         order,
         tuple(given),
     )
 
 
-def _number(option: str, value: str, parse: Callable[[str], float], advice: str) -> float:
-    """What an option says; 0 where it was not given."""
+def _number(option: str, value: str, parse: Callable[[str], float], advice: str, least: int = 1) -> float:
+    """What an option says, and not less than what makes sense; 0 where it was not given."""
     if not value:
         return 0.0
     try:
         number = parse(value)
     except ValueError as error:
         raise UsageError(f"{option}: {error}", advice) from None
-    if number < 1:
+    if number < least:
         raise UsageError(f"{option} {value}: nothing can be done in that", "leave it out for no limit")
     return number
 
 
 def reached(stop: Stop, budget: Budget, limits: Limits) -> str:
-    """Which limit has kept something from being done, in words; empty for none."""
-    if stop.limit:
+    """Which limit has kept something from being done, in words; empty for none, or where a person stopped it before."""
+    if stop.limit or stop.soon.is_set():
         return stop.limit
-    if not budget.refused:
-        return ""
-    words = f"--max-bytes {format_size(limits.bytes)}"
-    if budget.smallest_refused > limits.bytes:
-        return f"{words} (the smallest image that is left needs {format_size(budget.smallest_refused)})"
-    return words
+    return f"--max-bytes {format_size(limits.bytes)}" if budget.waiting else ""

@@ -16,9 +16,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from migrate import __version__
-from migrate.cli.interrupt import StoppedError, stop_signals
+from migrate.cli.interrupt import stop_signals
 from migrate.cli.options import result, say
-from migrate.errors import ExitCode, MigrateError
+from migrate.errors import ExitCode, MigrateError, StoppedError
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from migrate.cli.interrupt import StoppedError
 from migrate.cli.options import say
 from migrate.cli.session import Session
-from migrate.errors import ExitCode, MigrateError, StateError
+from migrate.errors import ExitCode, MigrateError, StateError, StoppedError
 from migrate.lock import hold
 from migrate.state import State, check_is_no_other_file, open_state
 

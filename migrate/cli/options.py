@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from migrate.credentials import FOR_EVER
-from migrate.errors import MigrateError, UsageError
+from migrate.errors import ExitCode, MigrateError, StoppedError, UsageError
 from migrate.quantities import parse_duration
 
 _WAIT_UNSEEN = 900.0
@@ -91,9 +91,16 @@ def set_up_logging(verbose: int, log_file: Path | None = None) -> None:
 def _file_handler(path: Path, level: int) -> logging.Handler:
     from logging.handlers import RotatingFileHandler  # takes longer to load than most commands need
 
+    class Handler(RotatingFileHandler):
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's words
+            """A full disk is said once; the work goes on without the file."""
+            for logger in (_SAID, logging.getLogger()):
+                logger.removeHandler(self)
+            say(f"note: --log-file {path} cannot be written any more ({sys.exc_info()[1]}): it ends here")
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
+        handler = Handler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--log-file {path}: it cannot be written: {error.strerror}", "name another file") from None
     handler.setLevel(level)
@@ -142,6 +149,10 @@ def told_as_events(*, as_json: bool) -> Iterator[None]:
         if as_json:
             words = {"error": error.what, "advice": error.advice or None, "exitCode": int(error.exit_code)}
             json_line({"event": "error", **words})
+        raise
+    except StoppedError:
+        if as_json:
+            json_line({"event": "error", "error": "stopped", "advice": None, "exitCode": ExitCode.INTERRUPTED})
         raise
 
 

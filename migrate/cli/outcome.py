@@ -16,7 +16,8 @@ from migrate.report.text import failure_lines, moved_lines
 class Outcome:
     """How the copying ended: tags by status, bytes sent, seconds, what failed for which reason.
 
-    `limit` says which limit ended it, where one did;
+    `limit` says which limit ended it, where one did, and `too_large` how many bytes the smallest image needs that no
+    further run under the same limit would begin;
     `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
     `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses; `changed` is
     how many tags do not arrive as they are at the source.
@@ -33,6 +34,7 @@ class Outcome:
     refused: frozenset[Reference] = frozenset()
     changed: int = 0
     limit: str = ""
+    too_large: int = 0
 
     @property
     def cut_short(self) -> bool:
@@ -47,9 +49,15 @@ class Outcome:
         if self.gone:
             return ExitCode.FAILED
         if self.cut_short:
-            return ExitCode.LIMIT if self.limit else ExitCode.INTERRUPTED
+            return self._cut_short_code
         troubles = self.counts["failed"] + self.counts["conflict"] + self.counts["refused"] + self.counts["left"]
         return ExitCode.INCOMPLETE if troubles else ExitCode.OK
+
+    @property
+    def _cut_short_code(self) -> int:
+        if not self.limit:
+            return ExitCode.INTERRUPTED
+        return ExitCode.INCOMPLETE if self.too_large else ExitCode.LIMIT
 
 
 def outcome_lines(outcome: Outcome, troubled: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.session import ENDS, Session, open_session, questions, state_path
 from migrate.errors import ExitCode
-from migrate.images.delta import delta, leftovers
+from migrate.images.delta import Leftover, confirmed, delta, leftovers
 from migrate.images.failures import FailureClass
 from migrate.images.lookups import Lookups
 from migrate.images.plan import Plan
@@ -63,8 +64,8 @@ def plan(
         executor = stack.enter_context(questions())
         look = lookups_for_plan(session, memory)
         made = planned(session, memory, executor, look)
-        since = changed_since(made, memory) if since_last_run and memory else None
-        found, notes = leftovers(made, memory.seen() if memory else [], look, executor) if prune_report else ([], [])
+        since = changed_since(made, memory, look, executor) if since_last_run and memory else None
+        found, notes = only_at_target(session, memory, made, look, executor) if prune_report else ([], [])
     if output is OutputFormat.JSON:
         more: dict[str, Any] = {"since": since_document(since)} if since else {}
         if prune_report:
@@ -82,10 +83,21 @@ def lookups_for_plan(session: Session, memory: State | None) -> Lookups:
     return session.lookups(memory.image_manifest if memory else lambda _: None, told_by=ENDS)
 
 
-def changed_since(made: Plan, memory: State) -> Since | None:
+def changed_since(made: Plan, memory: State, look: Lookups, executor: Executor) -> Since | None:
     """What of a plan the runs before did not see so; None where there was none."""
     seen, last = memory.seen(), memory.last_run_that_planned()
-    return Since(last, delta(made, seen)) if seen and last else None
+    return Since(last, confirmed(delta(made, seen), made, look, executor)) if seen and last else None
+
+
+def only_at_target(
+    session: Session, memory: State | None, made: Plan, look: Lookups, executor: Executor
+) -> tuple[list[Leftover], list[str]]:
+    """The tags that the source no longer has; where one project is looked at, others may fill its repositories too."""
+    whole = made
+    if session.project:
+        scope = replace(session.scope(memory), project="")
+        whole = make_plan(session.requests(), scope, look, executor)
+    return leftovers(made, whole, memory.seen() if memory else [], look, executor)
 
 
 def remembered(stack: ExitStack, path: Path, manifest: Manifest) -> State | None:

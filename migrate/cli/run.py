@@ -61,13 +61,15 @@ def run(
 
     Example: rahti-migrate run my-app.yaml
     """
-    set_up_logging(verbose, log_file)
     as_json = output is OutputFormat.JSON
+    with told_as_events(as_json=as_json):
+        set_up_logging(verbose, log_file)
+        limited = limits(max_duration, max_bytes, bwlimit, order)
+        patience = login_wait(wait_login)
     seconds = wait_seconds(wait, apply=apply)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
-    limited = limits(max_duration, max_bytes, bwlimit, order)
     own = (*jobs_given(jobs), *limited.given, *finishing, *wait_given(wait_login))
-    opening = open_run(manifest, state, project, "run", own, login_wait(wait_login), limited)
+    opening = open_run(manifest, state, project, "run", own, patience, limited)
     with told_as_events(as_json=as_json), opening as opened:
         file = opened.session.manifest.file
         has_api = opened.session.cluster("target") is not None
@@ -75,11 +77,13 @@ def run(
         if file.workloads and not has_api:
             say(f"note: workloads are left: no API of the target is named ({api_advice('target')})")
         checks = _said(first_checks(opened.session), as_json=as_json)
+        opened.limits.check_time("nothing was begun")
         _stop_at_once(checks)
 
         def checked(plan: Plan, executor: Executor) -> Plan:
             more = _said(plan_checks(opened.session, plan, state_path(manifest, state), executor), as_json=as_json)
             checks.extend(more)
+            opened.limits.check_time("nothing was begun")
             say(checks_summary(checks))
             _stop_at_once(more)
             return hold_back(plan, blocked_by(checks))
@@ -98,11 +102,13 @@ def run(
             hints = next_step(opened, outcome) or verify_hints(found, opened.command())
             result([*verify_lines(found, news), *hints])
         step = FinalStep(ExitCode.OK, None, None)
+        opened.limits.check_time("the final step was not begun")
         if ends:
             access = AccessRun(opened.session, opened.state, ends, opened.options)
             step = finish_run(access, state, seconds, apply=apply, as_json=as_json)
             code = max(code, step.code)
-        items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened))
+        unseen = api_advice("target") if file.workloads and not has_api else ""
+        items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened), unseen)
         if not as_json:
             result(["", *cutover_lines(items)])
         opened.ended(code, outcome.counts | verify_counts(found))

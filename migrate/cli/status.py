@@ -14,7 +14,7 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.session import state_path
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, UsageError
 from migrate.images.verify import FINE
 from migrate.lock import holder
 from migrate.manifest import check_is_there
@@ -41,6 +41,9 @@ def status(
     path = state_path(manifest, state)
     with read_state(path, manifest, target=None) as opened:
         copies, last = opened.copies(project), opened.last_run()
+        known = {row[end] for row in opened.copies() for end in ("source_project", "target_project")} if project else ()
+    if project and project not in known:
+        raise UsageError(f"--project {project}: nothing of it is in {path}", f"it has {', '.join(sorted(known))}")
     writer = holder(path)
     if output is OutputFormat.JSON:
         json_document(status_document(str(path), copies, last, str(writer) if writer else None))

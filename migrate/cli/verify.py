@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from migrate.cli.copy import Run, open_run
-from migrate.cli.interrupt import StoppedError
 from migrate.cli.limits import LimitReachedError, RateOption, limits
 from migrate.cli.options import (
     FormatOption,
@@ -25,7 +24,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.program import wait_given
 from migrate.cli.session import questions
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, StoppedError
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action
 from migrate.images.planner import resolve
@@ -92,7 +91,8 @@ def _until_stopped(run: Run, verifying: Iterator[Verified], wanted: int, *, deep
             if len(verified) < wanted:
                 run.limits.check_time(f"{len(verified):,} of {count(wanted, 'tag')} verified")
     except (StoppedError, LimitReachedError):
-        run.state.record_verified(verified, deep=deep)
+        seen = [item for item in verified if item.failure is not FailureClass.INTERRUPTED]
+        run.state.record_verified(seen, deep=deep)
         raise
     return verified
 

@@ -30,6 +30,7 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
+from migrate.bandwidth import MARK
 from migrate.errors import UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.printable import printable
@@ -171,6 +172,9 @@ class Connections:
         for _ in range(_MOST_REDIRECTS):
             with _failing():
                 answer = Answer(url, self._send(method, url, headers, body, waiting))
+            if self._through and MARK in answer.headers:
+                answer.close()
+                raise UnansweredError(Failure(FailureClass.NETWORK, printable(answer.reason)))
             if not (follow and answer.is_redirect):
                 return answer
             answer.close()

@@ -130,10 +130,6 @@ class Schedule:
         number = self._nearly_free(held)
         return None if number is None else self._begun(number, 1)
 
-    def brings(self, number: int) -> int:
-        """Bytes that an image under way brings, as far as is known."""
-        return self._size(number, self._brings[number][1])
-
     def ended(self, number: int, landed: Iterable[str]) -> None:
         """An image is no longer under way, and these of its blobs are at the target."""
         self._landed.update(landed)

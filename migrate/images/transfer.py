@@ -169,6 +169,7 @@ def run_jobs(
     held: Callable[[Job], bool] = lambda _: False,
     gone: Callable[[Job], bool] = lambda _: False,
     budget: Budget | None = None,
+    expected: Callable[[Job], int] = lambda job: job.delivery.size,
     ranks: Sequence[float] | None = None,
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time, in the order of schedule.py: each blob crosses once.
@@ -188,11 +189,12 @@ def run_jobs(
         held: whether a job is not to begin now, because a registry of it is to be left alone.
         gone: whether a registry of a job was given up: then nothing of it is tried again.
         budget: bytes that may be sent; what does not fit into it is not begun.
+        expected: how many bytes a job would send, as far as is known now.
         ranks: for each job, the higher the earlier; the fastest order where not given.
     """
     schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target, ranks, both_ends=ranks is None)
     return _Run(
-        list(jobs), schedule, perform, executor, workers, stop, retries, held, gone, budget or Budget()
+        list(jobs), schedule, perform, executor, workers, stop, retries, held, gone, budget or Budget(), expected
     ).events()
 
 
@@ -211,6 +213,7 @@ class _Run:
         held: Callable[[Job], bool],
         gone: Callable[[Job], bool],
         budget: Budget,
+        expected: Callable[[Job], int],
     ) -> None:
         self._jobs = jobs
         self._schedule = schedule
@@ -222,12 +225,14 @@ class _Run:
         self._held = held
         self._gone = gone
         self._budget = budget
+        self._expected = expected
+        self._has_begun = True
         self._running: dict[Future[JobResult], int] = {}
         self._later: list[tuple[float, int]] = []
 
     def events(self) -> Iterator[Event]:
         stopped_at: float | None = None
-        while self._running or (not self._stop.soon.is_set() and (len(self._schedule) or self._later)):
+        while self._running or (not self._stop.soon.is_set() and self._is_left):
             if self._stop.soon.is_set():
                 stopped_at = stopped_at or time.monotonic()
                 waited = time.monotonic() - stopped_at
@@ -237,7 +242,19 @@ class _Run:
                     return  # a registry that never answers keeps its worker; nobody waits for that one
             else:
                 yield from self._begin()
+                if not self._running and self._has_begun:  # a last time: nothing more is going to be settled
+                    self._has_begun = False
+                    self._offer_again(self._budget.waiting)
             yield from self._collect()
+
+    @property
+    def _is_left(self) -> bool:
+        return bool(len(self._schedule) or self._later or (self._has_begun and self._budget.waiting))
+
+    def _offer_again(self, most: int) -> None:
+        """What did not fit into the budget may by now: less was sent than set aside, or blobs of it have landed."""
+        for place in self._budget.again(most):
+            self._schedule.again(place)
 
     def _begin(self) -> Iterator[Event]:
         now = time.monotonic()
@@ -248,9 +265,10 @@ class _Run:
             if place is None:
                 return
             job = self._jobs[place]
-            if not self._budget.take(place, self._schedule.brings(place)):
+            if not self._budget.take(place, self._expected(job)):
                 self._schedule.ended(place, ())
                 continue
+            self._has_begun = True
             self._running[self._executor.submit(self._perform, job)] = place
             yield Started(job)
 
@@ -265,6 +283,8 @@ class _Run:
             self._budget.settle(place, sum(each.bytes for each in result.results))
             self._schedule.ended(place, (digest for digest, _ in result.blobs))
             yield from self._ended(place, result)
+        if done:
+            self._offer_again(2 * self._workers)
 
     def _ended(self, place: int, result: JobResult) -> Iterator[Event]:
         job = self._jobs[place]

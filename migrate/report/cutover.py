@@ -47,6 +47,7 @@ def cutover(
     access: Sequence[ProjectPlan] | None,
     workloads: Sequence[WorkloadPlan] | None,
     commands: Commands,
+    unseen: str = "",
 ) -> list[Item]:
     """The list.
 
@@ -56,6 +57,7 @@ def cutover(
         access: what the target's projects grant now; None where the manifest asks for nothing.
         workloads: how the objects stand at the target now; None where the manifest has none.
         commands: what to type.
+        unseen: what to do so that workloads can be looked at; empty where they could be, or there are none.
     """
     items = [_images(found, commands)]
     if moved:
@@ -63,6 +65,8 @@ def cutover(
         items.append(Item("source", False, words, commands.run))
     if access is not None:
         items.append(_access(access, commands))
+    if unseen:
+        items.append(Item("workloads", False, "not looked at: no API of the target is named", unseen))
     if workloads is not None:
         items.append(_workloads(workloads, commands))
         items += _data([name for each in workloads for name in each.empty_claims], commands)

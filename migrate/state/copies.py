@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlite_utils
 
-from migrate.images.delta import Seen
+from migrate.images.delta import Seen, unread
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse_image_manifest
 from migrate.images.plan import Action, Copy, Delivered, Plan
@@ -29,6 +29,7 @@ _PLANNED_STATUS = {
     Action.CONFLICT: "conflict",
     Action.REFUSED: "refused",
 }
+_NOT_FOUND = str(FailureClass.NOT_FOUND)
 _COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from, replaced_digest"
 
 
@@ -152,12 +153,23 @@ class CopyRows(Rows):
                 "update copies set status = ? where status not in (?, ?) and ? in ('', source_project, target_project)",
                 [UNWANTED, DONE, SKIPPED, project],
             )
-            rows = (self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies)
+            rows = [self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies]
+            self._keep_what_was_seen(plan, rows)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
             seen = now()
             read = ((digest, m.media_type, m.body, seen) for digest, m in plan.image_manifests.items())
             self._db.conn.executemany("insert or ignore into image_manifests values (?, ?, ?, ?)", read)
+
+    def _keep_what_was_seen(self, plan: Plan, rows: list[dict[str, Any]]) -> None:
+        """What cannot be read now is no news: its tags stay wanted, and what they named last is remembered."""
+        query = "update copies set run_id = ? where substr(source, 1, ?) = ? and status != ?"
+        for start in (f"{place}{mark}" for place in unread(plan) for mark in ":@/"):
+            self._db.execute(query, [self.run_id, len(start), start, UNWANTED])
+        unseen = {row["target"]: row for row in rows if not row["source_digest"] and row["error_class"] != _NOT_FOUND}
+        for target, row in unseen.items():
+            found = self._db.execute("select source_digest from copies where target = ?", [target]).fetchone()
+            row["source_digest"] = found[0] if found else ""
 
     def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
         put = _seen(before, copy)
