@@ -17,7 +17,8 @@ from registrylab.images import make_image, make_layer
 from registrylab.registry import PASSWORD, USER, LabRegistry, registry
 from registrylab.tokens import TokenServer, token_server
 
-from migrate.cli.session import PrivateAccess, open_session
+from migrate.cli.private import PrivateAccess
+from migrate.cli.session import open_session
 from migrate.errors import LoginError
 from migrate.reference import Repository
 

@@ -7,18 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from migrate.bandwidth import limited
 from migrate.cli.in_use import used_by_workloads
 from migrate.cli.interrupt import stoppable
-from migrate.cli.limits import Limits, MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
-from migrate.cli.memory import begun_run
+from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
 from migrate.cli.options import (
     FormatOption,
     JobsOption,
@@ -38,9 +34,11 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import changed_since, lookups_for_plan, planned
-from migrate.cli.program import command_line, jobs_given, options_given, wait_given
+from migrate.cli.private import PrivateAccess
+from migrate.cli.program import jobs_given, wait_given
 from migrate.cli.progress import progress
-from migrate.cli.session import PrivateAccess, Session, open_session, questions, state_path
+from migrate.cli.runs import Run, open_run
+from migrate.cli.session import Session, questions
 from migrate.cli.streams import held_already, make_aliases, make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.images import skopeo, worker
@@ -53,7 +51,6 @@ from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult, Event, Finished, Job, Retrying, Started, jobs_of, run_jobs
 from migrate.images.unpacking import DiffIds
-from migrate.proxies import is_this_machine
 from migrate.quantities import format_size
 from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
@@ -93,80 +90,6 @@ def copy(
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
     return outcome.exit_code
-
-
-@dataclass
-class Run:
-    """A command that writes: a session, its state, a private folder for authfiles, and the options it was given.
-
-    `options` are those that every such command has, `own` those of this one, with its `limits`.
-    """
-
-    session: Session
-    state: State
-    private: Path
-    options: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
-    program: skopeo.Skopeo | None = None
-    name: str = "copy"
-    limits: Limits = field(default_factory=Limits)
-
-    def command(self, name: str = "") -> str:
-        """What to type for this or another command on the same manifest, with the options that were given here."""
-        own = self.own if name in ("", self.name) else ()
-        return command_line(name or self.name, self.session.manifest.path, (*self.options, *own))
-
-    def ended(self, exit_code: int, counts: Counter[str]) -> None:
-        """Note how it ended."""
-        self.state.end_run(exit_code, counts)
-
-
-@contextmanager
-def open_run(
-    manifest: Path,
-    state: Path | None,
-    project: str,
-    command: str,
-    own: tuple[str, ...] = (),
-    wait_login: float = 0.0,
-    limits: Limits | None = None,
-) -> Iterator[Run]:
-    """Open everything a writing command needs, in the order that tells the user most when something is missing."""
-    limits = limits or Limits()
-    with (
-        open_session(manifest, project, wait_login) as session,
-        _capped(session, limits.rate),
-        limits.watching(session.stop),
-    ):
-        session.requests()
-        program = skopeo.probe() if command != "verify" else None
-        options = options_given(state, project)
-        again = command_line(command, manifest, (*options, *own))
-        version = program.version if program else ""
-        with begun_run(session, state_path(manifest, state), command, again, version) as (opened, private):
-            if command != "run":  # which asks more, and says more
-                session.check_ends()
-            yield Run(session, opened, private, options, own, program, command, limits)
-
-
-@contextmanager
-def _capped(session: Session, rate: int) -> Iterator[None]:
-    """Let everything go through a cap on bandwidth, where one was asked for."""
-    if not rate:
-        yield
-        return
-    file = session.manifest.file
-    near = sorted(
-        {
-            host
-            for host in (file.source.registry, file.target.registry)
-            if is_this_machine(urlsplit(f"//{host}").hostname or "")
-        }
-    )
-    if near:
-        say(f"note: --bwlimit: skopeo goes straight to {' and '.join(near)}, for that is this machine: not held back")
-    with limited(rate) as session.way:
-        yield
 
 
 def copy_images(

@@ -9,8 +9,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
+from migrate.cli.private import PrivateAccess
 from migrate.cli.program import command_line
-from migrate.cli.session import ENDS, End, PrivateAccess, Session
+from migrate.cli.session import ENDS, End, Session
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import LoginError, MigrateError
 from migrate.images import skopeo

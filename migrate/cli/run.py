@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from pathlib import Path
 
 from migrate.cli.access import AccessRun, api_advice, open_ends
 from migrate.cli.check import check_exit_code
-from migrate.cli.copy import Run, copy_images, next_step, open_run, say_outcome, what_came
+from migrate.cli.copy import copy_images, next_step, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, FinalStep, WaitOption, finish_run, to_apply, wait_seconds
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits
 from migrate.cli.options import (
@@ -28,6 +29,7 @@ from migrate.cli.options import (
 from migrate.cli.outcome import outcome_document
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
 from migrate.cli.program import command_line, jobs_given, wait_given
+from migrate.cli.runs import Run, open_run
 from migrate.cli.session import ENDS, state_path
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import CheckError, ExitCode, LoginError, MigrateError
@@ -65,58 +67,65 @@ def run(
     with told_as_events(as_json=as_json):
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
-        patience = login_wait(wait_login)
-    seconds = wait_seconds(wait, apply=apply)
+        patience, seconds = login_wait(wait_login), wait_seconds(wait, apply=apply)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
     own = (*jobs_given(jobs), *limited.given, *finishing, *wait_given(wait_login))
     opening = open_run(manifest, state, project, "run", own, patience, limited)
     with told_as_events(as_json=as_json), opening as opened:
-        file = opened.session.manifest.file
-        has_api = opened.session.cluster("target") is not None
-        ends = open_ends(opened.session) if file.access or (file.workloads and has_api) else None
-        if file.workloads and not has_api:
-            say(f"note: workloads are left: no API of the target is named ({api_advice('target')})")
-        checks = _said(first_checks(opened.session), as_json=as_json)
+        return _everything(opened, state, jobs, seconds, apply=apply, as_json=as_json)
+
+
+def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, apply: bool, as_json: bool) -> int:
+    """All steps of it; the exit code."""
+    file = opened.session.manifest.file
+    has_api = opened.session.cluster("target") is not None
+    ends = open_ends(opened.session) if file.access or (file.workloads and has_api) else None
+    if file.workloads and not has_api:
+        say(f"note: workloads are left: no API of the target is named ({api_advice('target')})")
+    checks = _said(first_checks(opened.session), as_json=as_json)
+    opened.limits.check_time("nothing was begun")
+    _stop_at_once(checks)
+
+    def checked(plan: Plan, executor: Executor) -> Plan:
+        more = _said(
+            plan_checks(opened.session, plan, state_path(opened.session.manifest.path, state), executor),
+            as_json=as_json,
+        )
+        checks.extend(more)
         opened.limits.check_time("nothing was begun")
-        _stop_at_once(checks)
+        say(checks_summary(checks))
+        _stop_at_once(more)
+        return hold_back(plan, blocked_by(checks))
 
-        def checked(plan: Plan, executor: Executor) -> Plan:
-            more = _said(plan_checks(opened.session, plan, state_path(manifest, state), executor), as_json=as_json)
-            checks.extend(more)
-            opened.limits.check_time("nothing was begun")
-            say(checks_summary(checks))
-            _stop_at_once(more)
-            return hold_back(plan, blocked_by(checks))
-
-        outcome = copy_images(opened, jobs, as_json=as_json, checked=checked)
-        if outcome.cut_short:
-            say_outcome(opened, outcome, as_json=as_json)
-            opened.ended(outcome.exit_code, outcome.counts)
-            return outcome.exit_code
-        if not as_json:
-            result([*what_came(opened, outcome), ""])
-        found = verify_images(opened, deep=False)
-        code = max(outcome.exit_code, verify_exit_code(found), check_exit_code(checks))
-        if not as_json:
-            news = [copy for copy in found.refused if copy.target not in outcome.refused]
-            hints = next_step(opened, outcome) or verify_hints(found, opened.command())
-            result([*verify_lines(found, news), *hints])
-        step = FinalStep(ExitCode.OK, None, None)
-        opened.limits.check_time("the final step was not begun")
-        if ends:
-            access = AccessRun(opened.session, opened.state, ends, opened.options)
-            step = finish_run(access, state, seconds, apply=apply, as_json=as_json)
-            code = max(code, step.code)
-        unseen = api_advice("target") if file.workloads and not has_api else ""
-        items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened), unseen)
-        if not as_json:
-            result(["", *cutover_lines(items)])
-        opened.ended(code, outcome.counts | verify_counts(found))
-        if as_json:
-            for item in verification_document(found)["tags"]:
-                json_line({"event": "verified", **item})
-            json_line({"event": "cutover", **cutover_document(items)})
-            json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
+    outcome = copy_images(opened, jobs, as_json=as_json, checked=checked)
+    if outcome.cut_short:
+        say_outcome(opened, outcome, as_json=as_json)
+        opened.ended(outcome.exit_code, outcome.counts)
+        return outcome.exit_code
+    if not as_json:
+        result([*what_came(opened, outcome), ""])
+    found = verify_images(opened, deep=False)
+    code = max(outcome.exit_code, verify_exit_code(found), check_exit_code(checks))
+    if not as_json:
+        news = [copy for copy in found.refused if copy.target not in outcome.refused]
+        hints = next_step(opened, outcome) or verify_hints(found, opened.command())
+        result([*verify_lines(found, news), *hints])
+    step = FinalStep(ExitCode.OK, None, None)
+    opened.limits.check_time("the final step was not begun")
+    if ends:
+        access = AccessRun(opened.session, opened.state, ends, opened.options)
+        step = finish_run(access, state, seconds, apply=apply, as_json=as_json)
+        code = max(code, step.code)
+    unseen = api_advice("target") if file.workloads and not has_api else ""
+    items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened), unseen)
+    if not as_json:
+        result(["", *cutover_lines(items)])
+    opened.ended(code, outcome.counts | verify_counts(found))
+    if as_json:
+        for item in verification_document(found)["tags"]:
+            json_line({"event": "verified", **item})
+        json_line({"event": "cutover", **cutover_document(items)})
+        json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
     return code
 
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from migrate.bandwidth import Way
 from migrate.cli.options import say
 from migrate.cluster import Cluster
-from migrate.credentials import Login, LoginPatience, api_of, authfile_text, login_of
+from migrate.credentials import Login, LoginPatience, api_of, login_of
 from migrate.errors import LoginError, MigrateError, UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest
@@ -20,14 +20,12 @@ from migrate.images.lookups import Lookups
 from migrate.images.pace import LONGEST_WAIT, Pace
 from migrate.images.planner import Scope
 from migrate.images.registry import Connection, Registry, RegistryError
-from migrate.images.skopeo import Access
 from migrate.images.streams import StreamCatalog
 from migrate.images.target_streams import size_limits
 from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
 from migrate.manifest.rahti import known_limits
-from migrate.reference import Repository
 from migrate.state import State
 
 End = Literal["source", "target"]
@@ -354,53 +352,3 @@ def questions() -> Iterator[ThreadPoolExecutor]:
 def state_path(manifest: Path, chosen: Path | None) -> Path:
     """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory."""
     return chosen or Path("state") / f"{manifest.stem}.db"
-
-
-class PrivateAccess:
-    """skopeo's way to each registry: authfiles in a private folder, written anew when a login changes."""
-
-    def __init__(self, session: Session, folder: Path) -> None:
-        self._session = session
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._written: dict[tuple[str, str], tuple[Path, str]] = {}
-
-    def __call__(self, repository: Repository) -> Access:
-        """What skopeo needs for a repository.
-
-        Raises:
-            LoginError: the login cannot be had.
-        """
-        connection = self._session.connection(repository.registry)
-        certificates = self._certificates(connection.host, connection.ca_file) if connection.ca_file else None
-        return Access(self._authfile(repository), certificates, not (connection.plain_http or connection.insecure))
-
-    def _authfile(self, repository: Repository) -> Path | None:
-        """A file with the one login that is needed; repositories that share a login share a file."""
-        host, login = repository.registry, self._session.registry(repository.registry).login
-        with self._lock:
-            scope, credential = login.scope(repository.path), login.credential(repository.path)
-            if credential is None:
-                return None
-            text = authfile_text(host, credential, scope)
-            path, written = self._written.get((host, scope), (self._folder / f"{len(self._written)}.json", ""))
-            if written != text:
-                _write_private(path, text)
-                self._written[host, scope] = (path, text)
-            return path
-
-    def _certificates(self, host: str, ca_file: Path) -> Path:
-        folder = self._folder / f"{host.replace(':', '_')}.certificates"
-        with self._lock:
-            if not folder.exists():
-                folder.mkdir(mode=0o700)
-                _write_private(folder / "ca.crt", ca_file.read_text())
-        return folder
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only we can read, so that a reader sees the old or the new one, never a part."""
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from migrate.cli.copy import Run, open_run
 from migrate.cli.limits import LimitReachedError, RateOption, limits
 from migrate.cli.options import (
     FormatOption,
@@ -23,6 +22,7 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.program import wait_given
+from migrate.cli.runs import Run, open_run
 from migrate.cli.session import questions
 from migrate.errors import ExitCode, StoppedError
 from migrate.images.failures import FailureClass
