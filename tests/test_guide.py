@@ -271,7 +271,7 @@ def test_the_units_are_ones_and_their_command_runs(night: tuple[Path, dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("limit", "code", "queued"), [("--max-duration 7h50m", 0, False), ("--max-bytes 4kB", 5, True)]
+    ("limit", "code", "queued"), [("--max-duration 7h50m", 0, False), ("--max-bytes 6kB", 5, True)]
 )
 def test_the_job_for_slurm_queues_itself_while_something_is_left(
     night: tuple[Path, dict[str, str]], limit: str, code: int, queued: bool
