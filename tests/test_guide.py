@@ -1,11 +1,11 @@
 """docs/guide.md and docs/admin.md, followed word by word against two clusters that stand in for Rahti 1 and 2."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -287,12 +287,12 @@ def test_the_signal_of_slurm_ends_it_well_and_queues_it_again(night: tuple[Path,
     folder, home = night
     (folder / "job").write_text(piece("rahti-migrate.sbatch").replace("rahti-migrate run", "sh ./slow"))
     (folder / "slow").write_text("trap 'kill $pid; exit 130' TERM\nsleep 60 & pid=$!\ntouch ready\nwait\n")
-    job = subprocess.Popen(["bash", "./job"], cwd=folder, env=home)
-    while not (folder / "ready").exists():
-        assert job.poll() is None
-        os.sched_yield()
-    job.terminate()
-    assert job.wait(timeout=30) == 130
+    with subprocess.Popen(["bash", "./job"], cwd=folder, env=home) as job:
+        while not (folder / "ready").exists():
+            assert job.poll() is None
+            time.sleep(0.02)
+        job.terminate()
+        assert job.wait(timeout=60) == 130
     assert (folder / "queued").read_text() == "rahti-migrate.sbatch\n"
 
 
