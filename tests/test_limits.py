@@ -247,6 +247,7 @@ def test_the_time_counts_while_a_registry_is_waited_for(ends: Ends, source: LabC
     assert took < 40
     assert ran.events[-1]["event"] == "error"
     assert "--max-duration 3s is over; nothing was begun" in ran.events[-1]["error"]
+    assert f"rahti-migrate copy {manifest} --max-duration 3s" in ran.events[-1]["advice"]
     assert "refused" not in (ends.run("status", manifest).out)
 
 
@@ -306,6 +307,7 @@ def test_in_use_without_an_api_is_explained(ends: Ends, source: LabClient) -> No
     ran = ends.run("copy", ends.manifest("images: [a]\n"), "--order", "in-use")
     assert ran.code == 2
     assert "--order in-use needs the source's OpenShift API" in ran.err
+    assert "looking at" not in ran.err, "nothing was attempted"
 
 
 # --- bytes a second ---------------------------------------------------------------------------------------------

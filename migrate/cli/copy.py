@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from migrate.cli.in_use import used_by_workloads
+from migrate.cli.in_use import check_can_tell, used_by_workloads
 from migrate.cli.interrupt import stoppable
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
 from migrate.cli.options import (
@@ -97,11 +97,13 @@ def copy_images(
 ) -> Outcome:
     """Plan, copy, record; the state holds every result before the next one comes. `checked` may hold something back."""
     started = time.monotonic()
+    if run.limits.order is Order.IN_USE:
+        check_can_tell(run.session)
     say("looking at both registries ...")
     with questions() as executor:
         look = lookups_for_plan(run.session, run.state)
         plan = checked(planned(run.session, run.state, executor, look), executor)
-        run.limits.check_time("nothing was begun")
+        run.check_time("nothing was begun")
         since = changed_since(plan, run.state, look, executor)
     run.state.record_plan(plan, run.session.project)
     for line in (*note_lines(plan.notes), *change_lines(plan), plan_summary(plan)):

@@ -10,17 +10,21 @@ from migrate.images.transfer import Job
 from migrate.quantities import count
 
 
-def used_by_workloads(session: Session) -> Callable[[Job], bool]:
-    """Whether a workload of the source's projects names an image of a job.
+def check_can_tell(session: Session) -> None:
+    """Look whether there is an API that tells of the source's workloads, before anything is done.
 
     Raises:
-        UsageError: the manifest names no API of the source.
+        UsageError: the manifest names none.
         LoginError: its login cannot be had.
     """
-    cluster = session.cluster("source")
-    if cluster is None:
+    if session.cluster("source") is None:
         words = "--order in-use needs the source's OpenShift API, which tells of the workloads"
         raise UsageError(words, "name it (`source.api`), or leave --order out")
+
+
+def used_by_workloads(session: Session) -> Callable[[Job], bool]:
+    """Whether a workload of the source's projects names an image of a job; after `check_can_tell`."""
+    cluster = session.cluster("source")
     requests = [r for r in session.requests() if r.source.repository.registry == session.source.host]
     projects = {r.source.repository.project: r.target_path.partition("/")[0] for r in requests}
     hosts = frozenset(session.manifest.file.platform.source.registries or ())

@@ -88,14 +88,14 @@ class Limits:
         """The limit of time, as it was typed."""
         return f"--max-duration {self.given[self.given.index('--max-duration') + 1]}" if self.seconds else ""
 
-    def check_time(self, done: str) -> None:
-        """Look whether there is time left; `done` says how far the work is.
+    def check_time(self, done: str, again: str) -> None:
+        """Look whether there is time left; `done` says how far the work is, `again` what to type to go on.
 
         Raises:
             LimitReachedError: there is none.
         """
         if self.is_over:
-            raise LimitReachedError(f"{self.time_words} is over; {done}", "run again to go on")
+            raise LimitReachedError(f"{self.time_words} is over; {done}", f"to go on: {again}")
 
     @contextmanager
     def watching(self, stop: Stop) -> Iterator[None]:

@@ -83,7 +83,7 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
     if file.workloads and not has_api:
         say(f"note: workloads are left: no API of the target is named ({api_advice('target')})")
     checks = _said(first_checks(opened.session), as_json=as_json)
-    opened.limits.check_time("nothing was begun")
+    opened.check_time("nothing was begun")
     _stop_at_once(checks)
 
     def checked(plan: Plan, executor: Executor) -> Plan:
@@ -92,7 +92,7 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
             as_json=as_json,
         )
         checks.extend(more)
-        opened.limits.check_time("nothing was begun")
+        opened.check_time("nothing was begun")
         say(checks_summary(checks))
         _stop_at_once(more)
         return hold_back(plan, blocked_by(checks))
@@ -111,7 +111,7 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
         hints = next_step(opened, outcome) or verify_hints(found, opened.command())
         result([*verify_lines(found, news), *hints])
     step = FinalStep(ExitCode.OK, None, None)
-    opened.limits.check_time("the final step was not begun")
+    opened.check_time("the final step was not begun")
     if ends:
         access = AccessRun(opened.session, opened.state, ends, opened.options)
         step = finish_run(access, state, seconds, apply=apply, as_json=as_json)

@@ -39,6 +39,14 @@ class Run:
         own = self.own if name in ("", self.name) else ()
         return command_line(name or self.name, self.session.manifest.path, (*self.options, *own))
 
+    def check_time(self, done: str) -> None:
+        """Look whether there is time left; `done` says how far the work is.
+
+        Raises:
+            LimitReachedError: there is none.
+        """
+        self.limits.check_time(done, self.command())
+
     def ended(self, exit_code: int, counts: Counter[str]) -> None:
         """Note how it ended."""
         self.state.end_run(exit_code, counts)

@@ -89,7 +89,7 @@ def _until_stopped(run: Run, verifying: Iterator[Verified], wanted: int, *, deep
         for item in verifying:
             verified.append(item)
             if len(verified) < wanted:
-                run.limits.check_time(f"{len(verified):,} of {count(wanted, 'tag')} verified")
+                run.check_time(f"{len(verified):,} of {count(wanted, 'tag')} verified")
     except (StoppedError, LimitReachedError):
         seen = [item for item in verified if item.failure is not FailureClass.INTERRUPTED]
         run.state.record_verified(seen, deep=deep)
