@@ -31,8 +31,9 @@ from registrylab.registry import LabRegistry, Tls, registry
 from registrylab.tokens import self_signed
 
 from migrate import bandwidth
-from migrate.bandwidth import Way, limited
 from migrate.bandwidth.bucket import Bucket, burst_size, chunk_size, read_ahead
+from migrate.bandwidth.serving import limited
+from migrate.bandwidth.way import Way
 
 FAST, SLOW = 1_000_000_000, 1_000_000
 MOSTLY = 0.98

@@ -14,6 +14,7 @@ from registrylab.client import LabClient
 from registrylab.images import make_image, make_layer
 from registrylab.registry import free_port
 
+from migrate.cli.main import COMMANDS as COMMANDS_OF_THE_PROGRAM
 from migrate.state import open_state
 
 IMAGE = make_image([make_layer("one", 20_000)])
@@ -326,13 +327,25 @@ def test_what_to_type_is_the_name_where_a_shell_finds_it_else_the_way_it_was_sta
     program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\nfrom migrate.cli import main\nmain()\n")
     program.chmod(0o755)
-    path = {"PATH": os.environ["PATH"]}
+    elsewhere = [f for f in os.environ["PATH"].split(":") if not (Path(f) / "rahti-migrate").exists()]
+    path = {"PATH": ":".join(elsewhere)}
     for argv, name in (([str(program)], program), ([sys.executable, "-m", "migrate"], f"{sys.executable} -m migrate")):
         environment = ends.environment(**path, PYTHONPATH=str(Path(__file__).parent.parent))
         done = subprocess.run(
             [*argv, "copy", manifest], cwd=ends.folder, env=environment, capture_output=True, text=True, check=False
         )
         assert f"Next: {name} verify {manifest}\n" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_list_of_commands_is_shown_without_loading_them(ends: Ends) -> None:
+    words = "import sys; from migrate.cli.main import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, cwd=ends.folder)
+    *shown, loaded = ran.stdout.splitlines()
+    heavy = {"pydantic", "sqlite_utils", "urllib3", "rich", "asyncio", "yaml", "migrate.images", "migrate.manifest"}
+    assert not heavy & set(loaded.split())
+    for name in COMMANDS_OF_THE_PROGRAM:
+        [line] = [line for line in shown if line.startswith(f"  {name} ")]
+        assert not line.endswith("..."), "cut off"
 
 
 def test_version_and_help(ends: Ends) -> None:

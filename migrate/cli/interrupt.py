@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from migrate.errors import ExitCode
-from migrate.images.transfer import Stop
+
+if TYPE_CHECKING:  # `--help` needs nothing of images
+    from migrate.images.transfer import Stop
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -18,7 +21,7 @@ def stop_signals() -> list[signal.Signals]:
 
 
 @contextmanager
-def stoppable(stop: Stop, clean_up: Callable[[], None]) -> Iterator[None]:
+def stoppable(stop: "Stop", clean_up: Callable[[], None]) -> Iterator[None]:
     """The signals set `stop`; at the second one `clean_up` runs and the process ends at once.
 
     skopeo runs in process groups of its own and dies with us (see images/skopeo.py), so none is left behind.

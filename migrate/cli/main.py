@@ -22,19 +22,36 @@ from migrate.errors import ExitCode, MigrateError, StoppedError
 
 log = logging.getLogger(__name__)
 
-COMMANDS = (
-    "demo", "init", "check", "plan", "copy", "verify", "access", "rewrite", "run", "finish", "status", "rollback",
-    "schema",
-)  # fmt: skip
-"""Each is a module of this package, with a function of the same name; `access` has commands of its own."""
+COMMANDS = {
+    "demo": "show everything on two local registries",
+    "init": "write a manifest of what the source projects hold",
+    "check": "look whether all is ready; writes nothing",
+    "plan": "say what would be copied, and why; writes nothing",
+    "copy": "copy what the plan lists; run it again to go on",
+    "verify": "compare every tag with the source, by content",
+    "access": "plan, apply, revert or verify who may pull",
+    "rewrite": "write workloads anew for the target, as files",
+    "run": "check, plan, copy, verify, then the final step",
+    "finish": "the final step: who may pull, and the workloads",
+    "status": "say where things stand, also during a run",
+    "rollback": "take back what was applied",
+    "schema": "print the manifest's JSON Schema, for editors",
+}
+"""What each does, in the order of a move. Each is a module of this package, with a function of the same name; `access`
+has commands of its own."""
 
 
 class Commands(TyperGroup):
     """The commands, each loaded when it is asked for: all together take longer to load than a small copy to run."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's words
-        """Their names, in the order of a move."""
+        """Their names."""
         return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - click's words
+        """The list in `--help`, for which none of them is loaded."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One of them, loaded now; all where there is none of that name, for one of them is meant."""

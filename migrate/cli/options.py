@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from migrate.credentials import FOR_EVER
 from migrate.errors import ExitCode, MigrateError, StoppedError, UsageError
 from migrate.quantities import parse_duration
 
@@ -115,7 +115,7 @@ def login_wait(given: str) -> float:
         UsageError: that is no duration.
     """
     if not given:
-        return FOR_EVER if sys.stderr is not None and sys.stderr.isatty() else _WAIT_UNSEEN
+        return math.inf if sys.stderr is not None and sys.stderr.isatty() else _WAIT_UNSEEN
     try:
         return parse_duration(given)
     except ValueError as error:

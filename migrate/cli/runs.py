@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from migrate.bandwidth import limited
 from migrate.cli.limits import Limits
 from migrate.cli.memory import begun_run
 from migrate.cli.options import say
@@ -96,5 +95,7 @@ def _capped(session: Session, rate: int) -> Iterator[None]:
     )
     if near:
         say(f"note: --bwlimit: skopeo goes straight to {' and '.join(near)}, for that is this machine: not held back")
+    from migrate.bandwidth.serving import limited  # asyncio and all: loaded by who needs it
+
     with limited(rate) as session.way:
         yield

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from migrate.bandwidth import Way
+from migrate.bandwidth.way import Way
 from migrate.cli.options import say
 from migrate.cluster import Cluster
 from migrate.credentials import Login, LoginPatience, api_of, login_of

@@ -2,13 +2,12 @@
 
 from migrate.credentials.api import ApiAccess, api_of
 from migrate.credentials.authfiles import authfile_text
-from migrate.credentials.gate import FOR_EVER, LoginGate, LoginPatience
+from migrate.credentials.gate import LoginGate, LoginPatience
 from migrate.credentials.kubeconfig import kubeconfig_servers
 from migrate.credentials.login import Credential, Login
 from migrate.credentials.origins import login_of
 
 __all__ = [
-    "FOR_EVER",
     "ApiAccess",
     "Credential",
     "Login",

@@ -9,7 +9,7 @@ from migrate.credentials.login import Credential, Login
 from migrate.errors import LoginError
 from migrate.quantities import format_duration
 
-FOR_EVER = float("inf")
+_FOR_EVER = float("inf")
 _LOOK_SECONDS = 3.0
 _ASK_SECONDS = 30.0
 """The login that was refused is asked about again so often: it may have been the server's trouble."""
@@ -100,7 +100,7 @@ class LoginGate:
     def _say_closed(self) -> None:
         assert self._login.how_anew
         seconds = self._patience.seconds
-        limit = "" if seconds == FOR_EVER else f" for up to {format_duration(seconds)}"
+        limit = "" if seconds == _FOR_EVER else f" for up to {format_duration(seconds)}"
         self._patience.tell(
             f"{self._server} no longer takes the login ({self._login.origin}). Log in again: {self._login.how_anew()}\n"
             f"  waiting{limit}; it goes on by itself, and nothing is lost (Ctrl-C stops)"

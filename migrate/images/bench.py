@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrate.bandwidth import Way
+from migrate.bandwidth.way import Way
 from migrate.images import skopeo
 from migrate.images.lookups import Lookups
 from migrate.images.registry import Registry

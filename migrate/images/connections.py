@@ -30,7 +30,7 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 
-from migrate.bandwidth import MARK
+from migrate.bandwidth.refused import MARK
 from migrate.errors import UsageError
 from migrate.images.failures import Failure, FailureClass
 from migrate.printable import printable

@@ -191,7 +191,7 @@ TextOrList = Annotated[Annotated[Text, Tag(TEXT)] | Annotated[list[Text], NonEmp
 class Model(BaseModel):
     """A mapping of the manifest: unknown keys and loose types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel, defer_build=True)
 
 
 class Login(Model):
