@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench check format docs setup clean
+.PHONY: demo test bench reliability storm check format lock lowest docs setup clean
 
 demo: setup  ## the whole pipeline on two local registries
 	$(BIN)/rahti-migrate demo
@@ -15,11 +15,24 @@ bench: setup  ## beside other tools, on a near and a far link; some minutes (doc
 	PYTHONPATH=tests $(BIN)/python benchmarks/sidebyside.py --population small --link wan --peer ours xargs crane oc --again
 	$(BIN)/python benchmarks/simulate.py --images 182 5000
 
-check: setup  ## format, lint, types, layers
+reliability: setup  ## every fault in every phase of a copy; a quarter of an hour (writes docs/reliability.md)
+	PYTHONPATH=tests $(BIN)/python tests/fault_table.py
+
+storm: setup  ## two hundred kills; some minutes (writes docs/reliability.md)
+	PYTHONPATH=tests $(BIN)/python tests/storm.py
+
+check: setup  ## format, lint, types, layers, known holes in what we depend on
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	.ci/audit $(BIN)
+
+lock: setup  ## the versions that development uses, from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o .ci/dev.lock
+
+lowest:  ## all tests with the oldest versions that pyproject.toml allows
+	CONSTRAINTS=.ci/lowest.txt $(MAKE) VENV=$(VENV)-lowest test
 
 format: setup  ## put the code into shape
 	$(BIN)/ruff format .
@@ -30,7 +43,7 @@ docs: setup  ## the files that are made from the code
 
 setup: $(VENV)/.ready  ## what is missing: Debian packages, a virtual environment, Python packages
 
-$(VENV)/.ready: pyproject.toml .ci/setup
+$(VENV)/.ready: pyproject.toml .ci/setup .ci/dev.lock
 	.ci/setup $(VENV)
 	touch $@
 

@@ -4,6 +4,8 @@ import base64
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,4 +94,46 @@ def test_a_refused_login_is_not_repeated_to_the_user(ends: Ends) -> None:
     ran = ends.run("copy", ends.manifest("images: ['a/b:1']"), "-vv", LAB_PASSWORD="canary-of-mine")
     assert ran.code == 4
     assert "canary-of-mine" not in ran.text
+    assert holding(ends.folder) == []
+
+
+def test_no_word_of_a_long_run_holds_the_password(ends: Ends, link: SlowLink) -> None:
+    """Logs at their fullest, the state and its log while they are written, a run that is killed, every command."""
+    log = ends.folder / "all.log"
+    manifest = ends.manifest(BODY)
+    process = ends.start("run", manifest, "-vv", "--log-file", log, XDG_RUNTIME_DIR=str(runtime(ends)))
+    wait_for_skopeo(link.host)
+    state = [path for path in (ends.folder / "state").iterdir() if path.is_file()]
+    assert any(path.name.endswith("-wal") for path in state)
+    assert not any(path.parent == ends.folder / "state" for path in holding(ends.folder))
+    os.killpg(process.pid, signal.SIGKILL)
+    out, err = process.communicate()
+    link.rate = 0
+    said = [out + err]
+    commands = ["check", "plan", "run", "verify", "status", "copy", "rollback"]
+    for command in commands:
+        for output in ("text", "json"):
+            ran = ends.run(command, manifest, "--format", output, "-vv", XDG_RUNTIME_DIR=str(runtime(ends)))
+            said.append(ran.text)
+    assert log.stat().st_size > 0
+    assert holding(ends.folder) == []
+    assert not any(canary in text.encode() for canary in CANARIES for text in said)
+
+
+def test_a_bug_shows_no_secret(ends: Ends) -> None:
+    """A crash in the middle, with everything logged: names of errors, and no values."""
+    script = (
+        "import migrate.images.worker as w, sys\n"
+        "def broken(bench, job): raise RuntimeError('made by the tests')\n"
+        "w.perform = broken\n"
+        "from migrate.cli import main\n"
+        "main()\n"
+    )
+    with LabClient(ends.source) as source:
+        source.push("a/app", make_image([make_layer("one", 5_000)]), "1")
+    argv = [sys.executable, "-c", script, "copy", str(ends.manifest("images: [a]")), "-vv"]
+    done = subprocess.run(argv, cwd=ends.folder, env=ends.environment(), capture_output=True, check=False)
+    assert done.returncode != 0
+    assert b"made by the tests" in done.stdout + done.stderr
+    assert not any(canary in done.stdout + done.stderr for canary in CANARIES)
     assert holding(ends.folder) == []
