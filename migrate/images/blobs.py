@@ -232,9 +232,14 @@ def _send_missing(bench: Bench, job: Job, blob: Descriptor, origin: Origin, move
 
 def _stream(bench: Bench, blob: Descriptor, upload: Upload, origin: Origin, moved: Moved) -> None:
     def content() -> Iterator[bytes]:
+        left = blob.size
         for chunk in origin():
             if bench.watch.stop.is_set():
                 raise CopyFailedError(Failure(FailureClass.INTERRUPTED, ""))
+            left -= len(chunk)
+            if blob.size >= 0 > left:
+                words = f"{blob.digest}: more than its {blob.size} bytes came"
+                raise CopyFailedError(Failure(FailureClass.CORRUPT, words))
             yield chunk
             moved(len(chunk))
 

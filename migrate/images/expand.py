@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from migrate.images.failures import Failure, FailureClass
+from migrate.images.failures import ONCE_MORE, Failure, FailureClass
 from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Action, Copy
 from migrate.images.registry import RegistryError
@@ -141,13 +141,22 @@ def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
 def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> TagList:
     request, repository = listed
     selector = request.tags
-    there = look.tags(repository)
+    there = _listed(look, repository)
     odd = [name for name in there if not valid_tag(name)]
     valid = [name for name in there if valid_tag(name)]
     names = tags.matching(valid, selector.include, selector.exclude, selector.semver)
     if selector.newest is not None:
         names = sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
     return TagList(names, odd)
+
+
+def _listed(look: Lookups, repository: Repository) -> list[str]:
+    try:
+        return look.tags(repository)
+    except RegistryError as error:
+        if error.failure.kind not in ONCE_MORE:
+            raise
+    return look.tags(repository)
 
 
 def merge(wanted: Iterable[Wanted]) -> list[Copy]:

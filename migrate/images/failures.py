@@ -120,6 +120,11 @@ MEANINGS: dict[FailureClass, Meaning] = {
 }
 
 
+ONCE_MORE = frozenset({FailureClass.DENIED, FailureClass.NOT_FOUND, FailureClass.UNSUPPORTED})
+"""Nothing tells a "no" that passes (a router's, a replica's, a request that was cut short) from one that stays: these
+are tried twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why something did not work: its class and the words of whoever said it."""
@@ -148,7 +153,8 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     (r"repository name .* must be of the format", FailureClass.UNSUPPORTED),
     (r"invalid username/password", FailureClass.DENIED),
     (r"pinging container .*(status code from registry 404|statuscode: 404|name unknown)", FailureClass.INVALID),
-    (r"unexpected http status: [23]\d\d", FailureClass.INVALID),
+    (r"unexpected http status: [23]\d\d|status code from registry [23]\d\d", FailureClass.INVALID),
+    (r"stopped after \d+ redirects", FailureClass.INVALID),
     (r"loading trust policy|error loading trust policy", FailureClass.LOCAL),
     (r"getting username and password|reading json file", FailureClass.LOCAL),
     (r"unknown flag|invalid reference format|invalid source name|invalid destination name", FailureClass.LOCAL),
@@ -178,7 +184,7 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     (
         r"\beof\b|connection refused|connection reset|broken pipe|no such host|no route to host|network is unreachable"
         r"|name or service not known|no address associated"
-        r"|server misbehaving|use of closed network connection|temporary failure in name resolution",
+        r"|server misbehaving|use of closed network connection|closed pipe|temporary failure in name resolution",
         FailureClass.NETWORK,
     ),
     (r"invalid character '<'|looking for beginning of value", FailureClass.INVALID),

@@ -42,16 +42,15 @@ def read_response(answer: Answer, what: str, limit: int) -> Answer:
     """
     if answer.is_read:
         return answer
-    chunks, size = [], 0
+    content = bytearray()
     try:
         for chunk in answer.chunks():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
+            content += chunk
+            if len(content) > limit:
                 raise RegistryError(what, Failure(FailureClass.INVALID, f"an answer of over {limit} bytes"))
     finally:
         answer.close()
-    answer.content, answer.is_read = b"".join(chunks), True
+    answer.content, answer.is_read = bytes(content), True
     return answer
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from migrate.images.budget import Budget
 from migrate.images.delivery import Delivery
-from migrate.images.failures import Failure, FailureClass
+from migrate.images.failures import ONCE_MORE, Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.schedule import Schedule, Unit
 from migrate.images.unpacking import Learnt
@@ -23,8 +23,6 @@ from migrate.reference import Repository
 
 _LOOK_SECONDS = 0.2
 _LAST_SECONDS = 5.0
-_ONCE_MORE = {FailureClass.DENIED, FailureClass.NOT_FOUND}
-"""Nothing tells a "no" that passes (a router's, a replica's) from one that stays: these are tried twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +306,7 @@ def _with_known_sizes(units: list[Unit]) -> list[Unit]:
 
 
 def _may_pass(failure: Failure, attempt: int) -> bool:
-    return failure.retry or (failure.kind in _ONCE_MORE and attempt == 1)
+    return failure.retry or (failure.kind in ONCE_MORE and attempt == 1)
 
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:

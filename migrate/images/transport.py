@@ -30,7 +30,8 @@ from migrate.reference import DOCKER_HUB
 log = logging.getLogger(__name__)
 stamina.instrumentation.set_on_retry_hooks([])
 
-_MAX_ANSWER_BYTES = 32 * 2**20
+_MAX_ANSWER_BYTES = 16 * 2**20
+"""Of a list of tags, say: 100,000 of 128 characters. Many are asked at a time."""
 _ATTEMPTS = 4
 _WHOLE_ANSWER = 5
 """An answer may keep us waiting this many times the timeout before it must have come fast."""

@@ -31,7 +31,7 @@ class Rule:
     """When a fault strikes.
 
     Attributes:
-        fault: one of FAULTS.
+        fault: one of FAULTS or HOSTILE.
         phase: of a request (see Request.phase); empty for every one.
         times: how often; -1 for ever.
         chance: of each request that fits.
@@ -74,7 +74,7 @@ class Faults:
         def answer(asked: Request) -> Answer:
             return self.inner(asked, forward)
 
-        return FAULTS[rule.fault](self, request, answer) if rule else answer(request)
+        return (FAULTS | HOSTILE)[rule.fault](self, request, answer) if rule else answer(request)
 
     def _rule(self, request: Request) -> Rule | None:
         with self._lock:
@@ -175,6 +175,58 @@ FAULTS: dict[str, Callable[[Faults, Request, Forward], Answer]] = {
     "login page": _login_page,
     "answer lost": _answer_lost,
 }
+
+
+def _endless(_faults: Faults, request: Request, forward: Forward) -> Answer:
+    return replace(forward(request).with_headers(Content_Length=str(2**40)), endless=True)
+
+
+def _too_long(_faults: Faults, request: Request, forward: Forward) -> Answer:
+    answer = forward(request)
+    return answer.with_headers(Content_Length=str(len(answer.body) + 1000))
+
+
+def _too_short(_faults: Faults, request: Request, forward: Forward) -> Answer:
+    answer = forward(request)
+    return answer.with_headers(Content_Length=str(max(len(answer.body) - 5, 0)))
+
+
+def _loop(_faults: Faults, request: Request, _forward: Forward) -> Answer:
+    return Answer(307, (("Location", request.path),))
+
+
+def _deep(_faults: Faults, _request: Request, _forward: Forward) -> Answer:
+    return Answer(200, (("Content-Type", "application/json"),), b"[" * 200_000)
+
+
+def _escapes(_faults: Faults, _request: Request, _forward: Forward) -> Answer:
+    words = "\x1b]0;owned\x07\x1b[2J\u202e\x00 <script>alert(1)</script>" + "x" * 100_000
+    body = json.dumps({"errors": [{"code": "DENIED", "message": words}]}).encode()
+    return Answer(403, (("Content-Type", "application/json"), ("X-Odd", "\x1b[31m")), body)
+
+
+def _odd_types(_faults: Faults, _request: Request, _forward: Forward) -> Answer:
+    document = {"name": 5, "tags": {"a": [None]}, "schemaVersion": "2", "layers": [[]], "config": None, "token": []}
+    return Answer(200, (("Content-Type", "application/vnd.oci.image.manifest.v1+json"),), json.dumps(document).encode())
+
+
+def _traversal(_faults: Faults, _request: Request, _forward: Forward) -> Answer:
+    where = ("Location", "../../../../etc/passwd"), ("Docker-Content-Digest", "sha256:../../etc/passwd")
+    document = {"name": "../../x", "tags": ["../../../x", "ok", "a/b", "\x1b[2J"]}
+    return Answer(202, (*where, ("Content-Type", "application/json")), json.dumps(document).encode())
+
+
+HOSTILE: dict[str, Callable[[Faults, Request, Forward], Answer]] = {
+    "endless body": _endless,
+    "length too long": _too_long,
+    "length too short": _too_short,
+    "redirect loop": _loop,
+    "deep JSON": _deep,
+    "escape sequences": _escapes,
+    "odd types": _odd_types,
+    "path tricks": _traversal,
+}
+"""What no registry does that means well."""
 
 
 @contextmanager

@@ -58,6 +58,10 @@ class Request:
         return ""
 
 
+_BLANKS = b" " * 65_536
+_MAX_BODY = 2**27
+
+
 @dataclass(frozen=True)
 class Answer:
     """What goes back.
@@ -65,6 +69,7 @@ class Answer:
     Attributes:
         cut: only so many bytes of the body are sent, then the connection is reset.
         pause: seconds before each `chunk` bytes of the body; 0 sends it at once.
+        endless: the body goes on with blanks, until the client goes away.
     """
 
     status: int
@@ -73,6 +78,7 @@ class Answer:
     cut: int | None = None
     pause: float = 0.0
     chunk: int = 1024
+    endless: bool = False
 
     def header(self, name: str) -> str:
         """The first header of a name; empty where there is none."""
@@ -240,13 +246,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = []
+            return self.rfile.read(self._bearable(int(self.headers.get("Content-Length") or 0)))
+        parts, whole = [], 0
         while size := int(self.rfile.readline().strip() or b"0", 16):
             parts.append(self.rfile.read(size))
+            whole = self._bearable(whole + size)
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(parts)
+
+    @staticmethod
+    def _bearable(size: int) -> int:
+        """Bodies are held in memory: what is larger is taken for one that never ends."""
+        if size > _MAX_BODY:
+            raise Reset
+        return size
 
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
@@ -264,6 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         for start in range(0, len(body), step):
             time.sleep(answer.pause)
             self.wfile.write(body[start : start + step])
+        while answer.endless:
+            self.wfile.write(_BLANKS)
         if answer.cut is not None:
             raise Reset
 

@@ -70,6 +70,16 @@ class LabRegistry:
                 self.process.kill()
                 self.process.wait()
 
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """Start it where it was, on what it had."""
+        self.process = _launch(self.folder)
+        _wait_until_up(self)
+
 
 def free_port(address: str = "127.0.0.1") -> int:
     """A port that is free now, of loopback or another of this machine's addresses."""
@@ -126,8 +136,7 @@ def start(
     address: str = "127.0.0.1",
 ) -> LabRegistry:
     """Start a registry whose files are in `folder`; the caller stops it. Arguments as `registry`."""
-    program = shutil.which(PROGRAM)
-    if not program:
+    if not shutil.which(PROGRAM):
         raise RegistryMissingError(f"{PROGRAM} is not installed: apt-get install docker-registry")
     folder.mkdir(parents=True, exist_ok=True)
     host = f"{address}:{port or free_port(address)}"
@@ -140,18 +149,22 @@ def start(
     if token_auth:
         config["auth"] = {"token": token_auth}
     (folder / "config.yml").write_text(yaml.safe_dump(config))
+    process = _launch(folder)
+    lab = LabRegistry(host, folder, process, (USER, PASSWORD) if password else None, tls)
+    _wait_until_up(lab)
+    return lab
+
+
+def _launch(folder: Path) -> "subprocess.Popen[bytes]":
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [program, "serve", str(folder / "config.yml")],
+        return subprocess.Popen(
+            [PROGRAM, "serve", str(folder / "config.yml")],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
             env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and k != "REGISTRY_AUTH_FILE"},
             start_new_session=True,
         )
-    lab = LabRegistry(host, folder, process, (USER, PASSWORD) if password else None, tls)
-    _wait_until_up(lab)
-    return lab
 
 
 def _config(folder: Path, host: str, *, schema1: bool, tls: Tls | None) -> dict[str, object]:
