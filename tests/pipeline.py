@@ -34,7 +34,8 @@ def request(source: str, target: str, options: ImageOptions = OPTIONS) -> ImageR
 
 @dataclass
 class Pipeline:
-    """Two ends. `timeout` and `stalled` in seconds; `between` runs after the plan and before the copy."""
+    """Two ends. `timeout` and `stalled` in seconds; `hinted`: digests, and the target repositories that may
+    have them."""
 
     source: str
     target: str
@@ -45,6 +46,7 @@ class Pipeline:
     retries: Retries = QUICK
     workers: int = 2
     link_max: int = 0
+    hinted: dict[str, set[str]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     _registries: dict[str, Registry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +85,7 @@ class Pipeline:
             data_home=self.folder,
             watch=skopeo.Watch(timeout=30, stalled=self.stalled),
             gate=PutGate(2),
-            book=BlobBook(),
+            book=BlobBook(self.hinted),
             link_max=self.link_max,
         )
 
@@ -92,7 +94,9 @@ class Pipeline:
         if credential is None:
             return skopeo.Access(None, verify_tls=False)
         authfile = self.folder / "auth.json"
-        authfile.write_text(authfile_text(repository.registry, credential))
+        with self._lock:
+            if not authfile.exists():
+                authfile.write_text(authfile_text(repository.registry, credential))
         return skopeo.Access(authfile, verify_tls=False)
 
 
