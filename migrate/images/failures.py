@@ -120,9 +120,8 @@ MEANINGS: dict[FailureClass, Meaning] = {
 }
 
 
-ONCE_MORE = frozenset({FailureClass.DENIED, FailureClass.NOT_FOUND, FailureClass.UNSUPPORTED})
-"""Nothing tells a "no" that passes (a router's, a replica's, a request that was cut short) from one that stays: these
-are tried twice."""
+ONCE_MORE = frozenset({FailureClass.DENIED, FailureClass.NOT_FOUND})
+"""Nothing tells a "no" that passes (a router's, a replica's) from one that stays: these are tried twice."""
 
 
 @dataclass(frozen=True, slots=True)
