@@ -48,4 +48,4 @@ $(VENV)/.ready: pyproject.toml .ci/setup .ci/dev.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) rahti-migrate-demo
+	rm -rf $(VENV) $(VENV)-lowest rahti-migrate-demo

@@ -1,5 +1,6 @@
 """Where work waits while a login that has worked is no longer taken: nothing fails, and it goes on by itself."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from migrate.credentials.login import Credential, Login
 from migrate.errors import LoginError
 from migrate.quantities import format_duration
 
-_FOR_EVER = float("inf")
+_FOR_EVER = math.inf
 _LOOK_SECONDS = 3.0
 _ASK_SECONDS = 30.0
 """The login that was refused is asked about again so often: it may have been the server's trouble."""
