@@ -1,6 +1,7 @@
 """What can go wrong, and the exit code each ends with. Nothing here prints."""
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -42,6 +43,14 @@ class UsageError(MigrateError):
     """Wrong usage or a wrong manifest; nothing was attempted."""
 
     exit_code = ExitCode.USAGE
+
+
+class UnreadableManifestError(UsageError):
+    """There is no manifest of that name, or it may not be read."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
+        super().__init__(f"{path}: cannot be read: {error.strerror}", advice)
 
 
 class LoginError(MigrateError):

@@ -23,6 +23,8 @@ from typing import IO, Any
 from migrate.errors import StateError
 
 _PREFIX = "rahti-migrate-"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What network file systems say that are mounted without locks (NFS without lockd, Lustre without -o flock)."""
 _PATIENCE_SECONDS = 0.5
 """Somebody who only asks who holds the lock has it too, for an instant."""
 
@@ -105,7 +107,7 @@ def _taken(file: IO[str], path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        reason = "its file system has no locks" if error.errno == errno.ENOLCK else error.strerror
+        reason = "its file system has no locks" if error.errno in _NO_LOCKS else error.strerror
         raise StateError(f"{path}: cannot be locked: {reason}", "put the state on a local disk with --state") from None
     return True
 

@@ -15,7 +15,7 @@ from registrylab.images import make_image, make_layer
 from registrylab.registry import free_port
 
 from migrate.cli.main import COMMANDS as COMMANDS_OF_THE_PROGRAM
-from migrate.state import open_state
+from migrate.state.opening import open_state
 
 IMAGE = make_image([make_layer("one", 20_000)])
 COMMANDS = ("plan", "copy", "verify", "run")

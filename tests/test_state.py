@@ -22,10 +22,13 @@ from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import OCI_MANIFEST, parse_image_manifest, sha256
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult, jobs_of
-from migrate.images.verify import Verdict, Verified
+from migrate.images.verdicts import Verdict
+from migrate.images.verify import Verified
 from migrate.manifest import ImageOptions
 from migrate.reference import Repository
-from migrate.state import NoStateError, State, open_state, read_state
+from migrate.state.memory import State
+from migrate.state.opening import open_state, read_state
+from migrate.state.reading import NoStateError
 
 SOURCE, TARGET = Repository("old.fi", "shop/web"), Repository("new.fi", "shop-2/web")
 BASE = make_layer("base", 100)
@@ -133,7 +136,7 @@ def test_what_is_done_is_kept_with_its_digests_bytes_and_time(state: State) -> N
     assert (found["status"], found["attempts"], found["bytes"], found["seconds"]) == ("done", 1, 700, 2.5)
     assert (found["target_digest"], found["target_media_type"]) == (made_of(copy), OCI_MANIFEST)
     assert found["ended_at"] == "2023-11-14T22:13:22.500Z"
-    assert (state.counts(), state.bytes_done()) == ({"done": 1}, 700)
+    assert (state.counts(), row(state)["bytes"]) == ({"done": 1}, 700)
     assert ours(state) == {made_of(copy): copy.source.digest}
 
 

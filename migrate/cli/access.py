@@ -30,14 +30,17 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
+from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given, wait_given
 from migrate.cli.proofs import proved
-from migrate.cli.session import Session, open_session, questions, state_path
+from migrate.cli.session import Session, open_session, questions
 from migrate.cluster import MANAGED_BY, MANAGER, Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.kinds import ROLE_BINDING
 from migrate.report import access as show
-from migrate.state import NoStateError, State, read_state
+from migrate.state.memory import State
+from migrate.state.opening import read_state
+from migrate.state.reading import NoStateError
 
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be taken back.")]
 

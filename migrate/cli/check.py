@@ -16,10 +16,11 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
+from migrate.cli.paths import state_path
 from migrate.cli.plan import planned, remembered
 from migrate.cli.preflight import first_checks, plan_checks
 from migrate.cli.program import command_line, options_given
-from migrate.cli.session import Session, open_session, questions, state_path
+from migrate.cli.session import Session, open_session, questions
 from migrate.errors import ExitCode, LoginError, MigrateError
 from migrate.preflight.checks import Check, Verdict, failed
 from migrate.report.checks import check_lines, checks_document, checks_summary

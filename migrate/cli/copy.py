@@ -55,7 +55,7 @@ from migrate.quantities import format_size
 from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
 from migrate.report.text import change_lines, note_lines, plan_summary
-from migrate.state import State
+from migrate.state.memory import State
 
 _OUTAGE = {*TROUBLE, FailureClass.INTERRUPTED}
 

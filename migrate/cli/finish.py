@@ -32,8 +32,9 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
+from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given
-from migrate.cli.session import Session, open_session, state_path
+from migrate.cli.session import Session, open_session
 from migrate.cli.workloads import apply_workloads, looked_at_again, plan_workloads, wait_for_rollouts
 from migrate.errors import ExitCode, UsageError
 from migrate.quantities import parse_duration

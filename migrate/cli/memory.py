@@ -8,7 +8,8 @@ from migrate.cli.options import say
 from migrate.cli.session import Session
 from migrate.errors import ExitCode, MigrateError, StateError, StoppedError
 from migrate.lock import hold
-from migrate.state import State, check_is_no_other_file, open_state
+from migrate.state.memory import State
+from migrate.state.opening import check_is_no_other_file, open_state
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from migrate.errors import ExitCode
 from migrate.images.failures import FailureClass
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
-from migrate.report.text import failure_lines, moved_lines
+from migrate.report.lines import failure_lines
+from migrate.report.text import moved_lines
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
-from migrate.cli.session import ENDS, Session, open_session, questions, state_path
+from migrate.cli.paths import state_path
+from migrate.cli.session import ENDS, Session, open_session, questions
+from migrate.cli.ticker import now_and_then
 from migrate.errors import ExitCode
 from migrate.images.delta import Leftover, confirmed, delta, leftovers
 from migrate.images.failures import FailureClass
@@ -27,10 +29,13 @@ from migrate.images.lookups import Lookups
 from migrate.images.plan import Plan
 from migrate.images.planner import make_plan
 from migrate.manifest import Manifest
+from migrate.quantities import count
 from migrate.report.delta import Since, leftover_document, leftover_lines, since_document, since_lines
 from migrate.report.documents import plan_document
 from migrate.report.text import plan_lines, plan_summary
-from migrate.state import NoStateError, State, read_state
+from migrate.state.memory import State
+from migrate.state.opening import read_state
+from migrate.state.reading import NoStateError
 
 SinceOption = Annotated[
     bool, typer.Option("--since-last-run", help="List only what has changed at the source since: new, moved, gone.")
@@ -115,7 +120,8 @@ def planned(session: Session, memory: State | None, executor: Executor, look: Lo
         MigrateError: a registry went out of reach meanwhile: the plan would say so of every tag.
     """
     look = look or lookups_for_plan(session, memory)
-    made = make_plan(session.requests(), session.scope(memory), look, executor)
+    with now_and_then(lambda: f"still looking: {count(session.answers, 'answer')} so far"):
+        made = make_plan(session.requests(), session.scope(memory), look, executor)
     session.check_reach()
     return made
 

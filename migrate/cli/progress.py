@@ -1,17 +1,15 @@
 """What a person sees while copies run: live bars on a terminal, a plain line now and then elsewhere. On stderr."""
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from migrate.cli.options import say
 from migrate.cli.tally import Tally, troubles
+from migrate.cli.ticker import now_and_then
 from migrate.images.plan import Plan
 from migrate.images.transfer import Event
-
-_PLAIN_SECONDS = 30.0
 
 
 class Show(Protocol):
@@ -25,19 +23,15 @@ class Show(Protocol):
 
 
 class _Plain:
-    """A line every half minute, and one for each thing that goes wrong."""
+    """A line for each thing that goes wrong."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._next = time.monotonic() + _PLAIN_SECONDS
 
     def event(self, event: Event) -> None:
         self._tally.event(event)
         for words in troubles(event, self._tally):
             say(words)
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _PLAIN_SECONDS
-            say(self._tally.line())
 
     def moved(self, job: int, moved: int) -> None:
         self._tally.moved(job, moved)
@@ -60,7 +54,8 @@ def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
     if quiet or not tags:
         yield _Silent()
     elif not sys.stderr.isatty():
-        yield _Plain(tally)
+        with now_and_then(tally.line):
+            yield _Plain(tally)
     else:
         from migrate.cli.bars import live  # the drawing takes longer to load than a small run lasts
 

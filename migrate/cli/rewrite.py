@@ -23,8 +23,9 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
+from migrate.cli.paths import state_path
 from migrate.cli.program import command_line
-from migrate.cli.session import Session, session_of, state_path
+from migrate.cli.session import Session, session_of
 from migrate.cluster import ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.manifest import Manifest, load_manifest
@@ -33,7 +34,8 @@ from migrate.printable import printable
 from migrate.quantities import count, quoted
 from migrate.report import workloads as show
 from migrate.report.elsewhere import Pointer
-from migrate.state import NoStateError, read_state
+from migrate.state.opening import read_state
+from migrate.state.reading import NoStateError
 from migrate.workloads.context import Context, MovedImages, context_of
 from migrate.workloads.folder import RECORD, Output, Rewritten, check_place, rewrite_all, write
 from migrate.workloads.live import Exported, export_project

@@ -27,10 +27,11 @@ from migrate.cli.options import (
     told_as_events,
 )
 from migrate.cli.outcome import outcome_document
+from migrate.cli.paths import state_path
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
 from migrate.cli.program import command_line, jobs_given, wait_given
 from migrate.cli.runs import Run, open_run
-from migrate.cli.session import ENDS, state_path
+from migrate.cli.session import ENDS
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
 from migrate.errors import CheckError, ExitCode, LoginError, MigrateError
 from migrate.images.actions import hold_back

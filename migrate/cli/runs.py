@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from migrate.cli.limits import Limits
 from migrate.cli.memory import begun_run
 from migrate.cli.options import say
+from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given
-from migrate.cli.session import Session, open_session, state_path
+from migrate.cli.session import Session, open_session
 from migrate.images import skopeo
 from migrate.proxies import is_this_machine
-from migrate.state import State
+from migrate.state.memory import State
 
 
 @dataclass

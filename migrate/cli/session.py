@@ -26,7 +26,7 @@ from migrate.images.transfer import Job, Stop
 from migrate.manifest import ImageRequest, Manifest, load_manifest
 from migrate.manifest.model import Side
 from migrate.manifest.rahti import known_limits
-from migrate.state import State
+from migrate.state.memory import State
 
 End = Literal["source", "target"]
 ENDS: tuple[End, ...] = get_args(End)
@@ -124,6 +124,11 @@ class Session:
     def is_gone(self, job: Job) -> bool:
         """Whether a registry of a job is out of reach."""
         return any(self.registry(host).pace.gone for host in (job.source.registry, job.target.registry))
+
+    @property
+    def answers(self) -> int:
+        """How many answers all registries together have given so far."""
+        return sum(registry.pace.answers for registry in list(self._registries.values()))
 
     def check_reach(self) -> None:
         """Look whether every registry has answered lately; asks nothing.
@@ -347,8 +352,3 @@ def questions() -> Iterator[ThreadPoolExecutor]:
         executor.shutdown(wait=False, cancel_futures=True)
         raise
     executor.shutdown()
-
-
-def state_path(manifest: Path, chosen: Path | None) -> Path:
-    """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory."""
-    return chosen or Path("state") / f"{manifest.stem}.db"

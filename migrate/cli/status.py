@@ -1,5 +1,6 @@
 """`rahti-migrate status`: where things stand, also while another process copies. Reads the state only."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from migrate.cli.options import (
@@ -13,14 +14,13 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
-from migrate.cli.session import state_path
+from migrate.cli.paths import check_is_there, state_path
 from migrate.errors import ExitCode, UsageError
-from migrate.images.verify import FINE
+from migrate.images.verdicts import FINE
 from migrate.lock import holder
-from migrate.manifest import check_is_there
-from migrate.report.documents import status_document
-from migrate.report.text import status_lines
-from migrate.state import DONE, SKIPPED, is_wanted, read_state
+from migrate.report.status import status_document, status_lines
+from migrate.state.reading import Records, read_records
+from migrate.state.statuses import DONE, SKIPPED, UNWANTED
 
 
 def status(
@@ -39,23 +39,29 @@ def status(
     set_up_logging(verbose)
     check_is_there(manifest)
     path = state_path(manifest, state)
-    with read_state(path, manifest, target=None) as opened:
-        copies, last = opened.copies(project), opened.last_run()
-        known = {row[end] for row in opened.copies() for end in ("source_project", "target_project")} if project else ()
-    if project and project not in known:
-        raise UsageError(f"--project {project}: nothing of it is in {path}", f"it has {', '.join(sorted(known))}")
-    writer = holder(path)
-    if output is OutputFormat.JSON:
-        json_document(status_document(str(path), copies, last, str(writer) if writer else None))
+    with read_records(path, manifest, target=None) as opened:
+        _check_is_known(project, opened)
+        tallies, last = opened.tallies(project), opened.last_run()
+        as_json = output is OutputFormat.JSON
+        rows = opened.copies(project) if as_json else opened.troubled(project)
+    writer = str(holder(path) or "")
+    if as_json:
+        json_document(status_document(str(path), rows, last, writer or None))
     else:
-        result(status_lines(str(path), copies, last, str(writer) if writer else None))
-    return _exit_code(copies, last)
+        result(status_lines(str(path), tallies, rows, last, writer))
+    return _exit_code(tallies, last)
 
 
-def _exit_code(copies: list[dict[str, Any]], last: dict[str, Any] | None) -> int:
+def _check_is_known(project: str, records: Records) -> None:
+    known = records.projects() if project else []
+    if project and project not in known:
+        raise UsageError(f"--project {project}: nothing of it is in {records.path}", f"it has {', '.join(known)}")
+
+
+def _exit_code(tallies: Iterable[tuple[str, str | None, int]], last: Mapping[str, Any] | None) -> int:
     """0 where all is done, nothing was found wrong, and the last run ended well; else 3."""
     ended_well = last is not None and bool(last["ended_at"]) and last["exit_code"] == ExitCode.OK
     is_done = all(
-        row["status"] in (DONE, SKIPPED) and row["verdict"] in (None, *FINE) for row in copies if is_wanted(row)
+        status in (DONE, SKIPPED) and verdict in (None, *FINE) for status, verdict, _ in tallies if status != UNWANTED
     )
     return ExitCode.OK if ended_well and is_done else ExitCode.INCOMPLETE

@@ -24,11 +24,13 @@ from migrate.cli.options import (
 from migrate.cli.program import wait_given
 from migrate.cli.runs import Run, open_run
 from migrate.cli.session import questions
+from migrate.cli.ticker import now_and_then
 from migrate.errors import ExitCode, StoppedError
 from migrate.images.failures import FailureClass
 from migrate.images.plan import Action
 from migrate.images.planner import resolve
-from migrate.images.verify import FINE, Verification, Verified, in_streams
+from migrate.images.verdicts import FINE
+from migrate.images.verify import Verification, Verified, in_streams
 from migrate.images.verify import verify as verify_copies
 from migrate.quantities import count
 from migrate.report.documents import verification_document
@@ -85,11 +87,16 @@ def verify_images(run: Run, *, deep: bool) -> Verification:
 def _until_stopped(run: Run, verifying: Iterator[Verified], wanted: int, *, deep: bool) -> list[Verified]:
     """All verdicts; where a signal or a limit stops it, those reached so far are kept."""
     verified: list[Verified] = []
+
+    def so_far() -> str:
+        return f"{len(verified):,} of {count(wanted, 'tag')} verified"
+
     try:
-        for item in verifying:
-            verified.append(item)
-            if len(verified) < wanted:
-                run.check_time(f"{len(verified):,} of {count(wanted, 'tag')} verified")
+        with now_and_then(so_far):
+            for item in verifying:
+                verified.append(item)
+                if len(verified) < wanted:
+                    run.check_time(so_far())
     except (StoppedError, LimitReachedError):
         seen = [item for item in verified if item.failure is not FailureClass.INTERRUPTED]
         run.state.record_verified(seen, deep=deep)

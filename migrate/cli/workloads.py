@@ -7,15 +7,19 @@ from pathlib import Path
 from migrate.access.stage import login_refused
 from migrate.cli.access import api_advice
 from migrate.cli.options import json_line, result, say
+from migrate.cli.paths import state_path
 from migrate.cli.program import command_line
 from migrate.cli.rewrite import entries_for, rewrite_for_finish
-from migrate.cli.session import Session, state_path
+from migrate.cli.session import Session
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
-from migrate.images.verify import FINE
+from migrate.images.verdicts import FINE
 from migrate.report import finish as show
 from migrate.report.finish import WorkloadPlan
-from migrate.state import NoStateError, State, is_wanted, read_state
+from migrate.state.memory import State
+from migrate.state.opening import read_state
+from migrate.state.reading import NoStateError
+from migrate.state.statuses import is_wanted
 from migrate.workloads.apply import Planned, Sending, Sent, Standing, apply_planned, plan_items
 from migrate.workloads.context import registries_of
 from migrate.workloads.objects import Found, Item, read_objects

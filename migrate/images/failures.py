@@ -190,7 +190,7 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
     (
         r"no image found in (manifest list|image index)|unexpectedly received a manifest list|saved with digest"
         r"|compression is not supported|unsupported|unknown media type|cannot be converted"
-        r"|must be converted|manifest invalid",
+        r"|must be converted|manifest invalid|creating an updated image manifest|image id .* is invalid",
         FailureClass.UNSUPPORTED,
     ),
 )

@@ -269,7 +269,7 @@ def _base64url(text: str) -> bytes:
 
 def _descriptor(data: Mapping[str, Any]) -> Descriptor:
     digest, size = data["digest"], data.get("size", -1)
-    if not valid_digest(digest) or not isinstance(size, int) or not -1 <= size <= _MAX_BLOB_BYTES:
+    if not valid_digest(digest) or type(size) is not int or not -1 <= size <= _MAX_BLOB_BYTES:
         raise ValueError(f"not a digest and a size: {digest}, {size}")
     return Descriptor(
         _media_type_name(data["mediaType"]),
@@ -311,6 +311,8 @@ def child_name(entry: Mapping[str, Any]) -> str:
 
 def _schema1_layers(document: dict[str, Any]) -> Iterator[Descriptor]:
     """Base first; the document has the newest first."""
+    if not document["fsLayers"]:
+        raise ValueError("an image without layers, which schema 1 does not have")
     for layer, history in reversed(list(zip(document["fsLayers"], _schema1_history(document), strict=True))):
         if not history.get("throwaway"):
             gzipped = "application/vnd.docker.image.rootfs.diff.tar.gzip"

@@ -94,6 +94,7 @@ class Pace:
     Attributes:
         longest_wait: seconds that a thread waits in a pause; where the registry asks for more, its work is put off.
         round_trip: seconds that the fastest good answer took; 0 before the first.
+        answers: good answers so far.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Pace:
         self._trouble_since = 0.0
         self._last: Failure | None = None
         self.round_trip = 0.0
+        self.answers = 0
 
     @contextmanager
     def place(self, lane: Lane) -> Iterator["Place"]:
@@ -192,6 +194,7 @@ class Pace:
         with self._changed:
             if lane is Lane.REQUESTS:
                 took = self._clock() - began
+                self.answers += 1
                 self.round_trip = min(self.round_trip or took, took)
             silent, rounds = self._clock() - self._trouble_since, self._rounds
             self._rounds = 0

@@ -1,11 +1,11 @@
 """Image streams of the target, by its API: made before the push, aliases after it; and what size an image may have."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
 from migrate.cluster import Cluster, ClusterError, Problem, advice
+from migrate.images.clock import Clock
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.registry import RegistryError
@@ -133,7 +133,7 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
         policy: the referencePolicy that the source's tag has; empty for the default.
         arrived: the digest that what it follows was confirmed with; empty where it was not.
     """
-    started = time.time()
+    clock = Clock()
     assert copy.alias
     failure: Failure | None = None
     digest = ""
@@ -151,7 +151,7 @@ def make_alias(cluster: Cluster, find: Callable[[Reference], str], copy: Copy, p
     except RegistryError as error:
         failure = error.failure
     media_type = copy.delivery.top.media_type if copy.delivery and copy.delivery.top else copy.media_type
-    return CopyResult(copy, failure, digest, media_type, started=started, ended=time.time())
+    return CopyResult(copy, failure, digest, media_type, started=clock.started, ended=clock.now)
 
 
 def _in_the_way(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 
 from migrate.images.compare import Place, target_differences, wrong_format
@@ -13,22 +12,8 @@ from migrate.images.lookups import Lookups, answers
 from migrate.images.plan import Copy, Delivered
 from migrate.images.registry import Registry, RegistryError
 from migrate.images.streams import StreamCatalog
+from migrate.images.verdicts import Verdict
 from migrate.reference import Reference, Repository
-
-
-class Verdict(StrEnum):
-    """What verify says of one wanted tag."""
-
-    EQUAL = "equal"
-    KEPT = "kept"
-    """Other content, which `onConflict: skip` leaves as it is."""
-    DIFFERENT = "different"
-    MISSING = "missing"
-    UNKNOWN = "unknown"
-
-
-FINE = frozenset({Verdict.EQUAL, Verdict.KEPT})
-"""Verdicts that ask nothing of anybody."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from migrate.images.blobs import (
     wait_for,
 )
 from migrate.images.built import build
+from migrate.images.clock import Clock
 from migrate.images.delivery import Method, Part
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import Descriptor, ImageManifest
@@ -43,16 +44,16 @@ FRESH_SECONDS = 30.0
 
 def perform(bench: Bench, job: Job) -> JobResult:
     """Do a job: every copy of it ends done or failed, none is left open, nothing is raised."""
-    started = time.time()
+    clock = Clock()
     try:
         sent, top = _brought(bench, job)
     except (CopyFailedError, RegistryError, LoginError) as error:
         failure = _with_foreign_layers(job, _with_reason(bench, job, _failure(error)))
         if failure.kind is FailureClass.BLOB_UNKNOWN:
             bench.book.forget(job.target.path, job.blobs)
-        failed = (_result(job, copy, _with_move(bench, copy, failure), started) for copy in job.copies)
+        failed = (_result(job, copy, _with_move(bench, copy, failure), clock) for copy in job.copies)
         return JobResult(job, tuple(failed), *_learnt(bench, job))
-    results = [_finished(bench, job, copy, top, started) for copy in job.copies]
+    results = [_finished(bench, job, copy, top, clock) for copy in job.copies]
     results[0] = replace(results[0], bytes=sent)
     return JobResult(job, tuple(results), *_learnt(bench, job))
 
@@ -84,8 +85,8 @@ def _failure(error: CopyFailedError | RegistryError | LoginError) -> Failure:
     return Failure(FailureClass.LOGIN, error.what) if isinstance(error, LoginError) else error.failure
 
 
-def _result(job: Job, copy: Copy, failure: Failure | None, started: float) -> CopyResult:
-    return CopyResult(copy, failure, started=started, ended=time.time(), attempt=job.attempt)
+def _result(job: Job, copy: Copy, failure: Failure | None, clock: Clock) -> CopyResult:
+    return CopyResult(copy, failure, started=clock.started, ended=clock.now, attempt=job.attempt)
 
 
 def _with_foreign_layers(job: Job, failure: Failure) -> Failure:
@@ -193,7 +194,7 @@ def _is_light(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
 # --- finish -----------------------------------------------------------------------------------------------------
 
 
-def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: float) -> CopyResult:
+def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, clock: Clock) -> CopyResult:
     try:
         with bench.gate.through(job.target):
             if not has_already(bench, copy, top.digest):
@@ -201,9 +202,9 @@ def _finished(bench: Bench, job: Job, copy: Copy, top: ImageManifest, started: f
         read_back(bench, copy.target, top)
     except (CopyFailedError, RegistryError, LoginError) as error:
         failure = _with_reason(bench, job, _failure(error))
-        return _result(job, copy, _with_foreign_layers(job, failure), started)
+        return _result(job, copy, _with_foreign_layers(job, failure), clock)
     log.info("%s: confirmed as %s", copy.target, top.digest)
-    done = _result(job, copy, None, started)
+    done = _result(job, copy, None, clock)
     note = _move(bench, copy) if time.monotonic() - bench.planned_at > FRESH_SECONDS else ""
     return replace(done, target_digest=top.digest, target_media_type=top.media_type, note=note)
 

@@ -1,6 +1,6 @@
 """The user's file: load, check, explain; its JSON Schema."""
 
-from migrate.manifest.load import Manifest, ManifestError, check_is_there, load_manifest, parse_manifest
+from migrate.manifest.load import Manifest, ManifestError, load_manifest, parse_manifest
 from migrate.manifest.requests import ALL_PLATFORMS, ImageOptions, ImageRequest
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "ImageRequest",
     "Manifest",
     "ManifestError",
-    "check_is_there",
     "load_manifest",
     "parse_manifest",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from migrate.errors import UsageError
+from migrate.errors import UnreadableManifestError, UsageError
 from migrate.manifest import checks, model, requests, words
 from migrate.manifest.requests import ImageRequest
 from migrate.manifest.yaml_source import Problem, Source, UnreadableYaml, parse_source, read_source
@@ -45,32 +45,15 @@ def load_manifest(path: Path) -> Manifest:
 
     Raises:
         ManifestError: everything that is wrong with it.
-        UsageError: it cannot be read.
+        UnreadableManifestError: it cannot be read.
     """
     try:
         source = read_source(path)
     except UnreadableYaml as error:
         raise ManifestError(path, [error.problem]) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise UnreadableManifestError(path, error) from None
     return _checked(path, source)
-
-
-def check_is_there(path: Path) -> None:
-    """Look whether there is a manifest, whatever is in it.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> UsageError:
-    advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
-    return UsageError(f"{path}: cannot be read: {error.strerror}", advice)
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:

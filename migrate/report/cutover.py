@@ -7,7 +7,8 @@ from typing import Any
 
 from migrate.access.plan import ProjectPlan
 from migrate.access.plan import Standing as GrantStanding
-from migrate.images.verify import FINE, Verdict, Verification
+from migrate.images.verdicts import FINE, Verdict
+from migrate.images.verify import Verification
 from migrate.quantities import count
 from migrate.report.finish import WorkloadPlan
 from migrate.workloads.apply import Standing

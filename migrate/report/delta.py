@@ -7,7 +7,8 @@ from typing import Any
 from migrate.images.delta import Delta, Leftover
 from migrate.images.plan import Copy
 from migrate.quantities import count, format_size
-from migrate.report.text import shortened, source_name, table
+from migrate.report.lines import shortened, table
+from migrate.report.text import source_name
 
 _SHORT_DIGEST = 19
 

@@ -1,13 +1,12 @@
 """Plans and results as JSON documents; docs/output.md describes every key. Pure."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migrate.images.graph import Blob
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.transfer import CopyResult
-from migrate.images.verify import Verdict, Verification, Verified
+from migrate.images.verdicts import Verdict
+from migrate.images.verify import Verification, Verified
 
 VERSION = 1
 
@@ -85,50 +84,4 @@ def verification_document(found: Verification) -> dict[str, Any]:
         "counts": {**{str(verdict): found.count(verdict) for verdict in Verdict}, "refused": len(found.refused)},
         "tags": [verified_document(item) for item in found.tags],
         "refused": [copy_document(copy) for copy in found.refused],
-    }
-
-
-_ROW_KEYS = {
-    "source": "source",
-    "target": "target",
-    "status": "status",
-    "action": "action",
-    "reason": "reason",
-    "class": "error_class",
-    "error": "error",
-    "advice": "advice",
-    "sourceDigest": "source_digest",
-    "targetDigest": "target_digest",
-    "attempts": "attempts",
-    "retryAt": "retry_at",
-    "bytes": "bytes",
-    "verdict": "verdict",
-    "verdictClass": "verdict_class",
-    "verifiedAt": "verified_at",
-    "warnings": "warnings",
-}
-
-
-def status_document(
-    state: str, copies: Sequence[Mapping[str, Any]], last_run: Mapping[str, Any] | None, writer: str | None
-) -> dict[str, Any]:
-    """What `status --format json` prints; from the state's rows."""
-    return {
-        "version": VERSION,
-        "kind": "status",
-        "state": state,
-        "writer": writer,
-        "lastRun": _run_document(last_run) if last_run else None,
-        "counts": dict(sorted(Counter(row["status"] for row in copies).items())),
-        "copies": [{key: row.get(column) or None for key, column in _ROW_KEYS.items()} for row in copies],
-    }
-
-
-def _run_document(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "number": row["id"],
-        "command": row["command"],
-        "startedAt": row["started_at"],
-        "endedAt": row["ended_at"],
-        "exitCode": row["exit_code"],
     }

@@ -1,14 +1,15 @@
 """Plans, results and states as text for a terminal. Pure: values in, lines out."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.graph import BlobGraph
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.verify import FINE, Verdict, Verification
+from migrate.images.verdicts import Verdict
+from migrate.images.verify import Verification
 from migrate.quantities import count, format_size
+from migrate.report.lines import shortened, table
 
 LONG_PLAN = 40
 _MANY = 20
@@ -110,23 +111,6 @@ def _unique(copies: Iterable[Copy]) -> int:
     return sum({blob.digest: max(blob.size, 0) for delivery in moving for blob in delivery.blobs}.values())
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
-    """Columns as wide as they need to be; those in `right` end in line."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    for row in [[head.upper() for head in heads], *rows]:
-        cells = [
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
-
-
-def shortened(lines: Sequence[str]) -> list[str]:
-    """The first of many lines, and how many more there are."""
-    if len(lines) <= _MANY:
-        return list(lines)
-    return [*lines[:_MANY], f"  ... and {len(lines) - _MANY} more (--format json has all)"]
-
-
 def plan_summary(plan: Plan) -> str:
     """`14 tags: 9 to copy, 3 to link, 2 there already; at most 20 MB to move (of 60 MB: 40 MB are shared or there)`."""
     words = {
@@ -174,79 +158,8 @@ def verify_hints(found: Verification, bring: str) -> Iterator[str]:
         yield "See to what is named as unknown or refused, then verify again"
 
 
-def failure_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Failed copies by class: what it means, what to do, and which; from the state's rows."""
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["error_class"] or FailureClass.UNKNOWN].append(row)
-    for kind, members in groups.items():
-        meaning = MEANINGS[FailureClass(kind)]
-        yield f"{kind}: {meaning.meaning} -> {meaning.advice}"
-        yield from shortened([f"  {_name(row)}{_own_words(row, meaning.meaning)}" for row in members])
-
-
 def moved_lines(moved: Sequence[str]) -> Iterator[str]:
     """Source tags that were copied as planned and name something else by now."""
     if moved:
         yield "Moved while this ran (what was planned is copied; run again to bring what they name now):"
         yield from shortened([f"  {words}" for words in moved])
-
-
-def _own_words(row: Mapping[str, Any], meaning: str) -> str:
-    """What was said beyond the class's own words."""
-    words = str(row["error"] or row["reason"] or "").removeprefix(meaning).removeprefix(": ")
-    return f": {words}" if words else ""
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return str(row["target"]).partition("/")[2]
-
-
-def status_lines(
-    state: str, copies: Sequence[Mapping[str, Any]], last_run: Mapping[str, Any] | None, writer: str | None
-) -> Iterator[str]:
-    """Where things stand, from the state's rows."""
-    yield f"state: {state}"
-    yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
-    if last_run:
-        yield f"last run: {last_run['command']}, begun {last_run['started_at']}{_ending(last_run, writer)}"
-    counts = Counter(_status(row, writer) for row in copies)
-    yield f"tags: {', '.join(f'{number:,} {status}' for status, number in sorted(counts.items())) or 'none yet'}"
-    verdicts = Counter(row["verdict"] or "not yet" for row in copies if row["verdict"] or row["status"] in _AT_TARGET)
-    if verdicts:
-        yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in sorted(verdicts.items()))}"
-    troubled = [row for row in copies if row["status"] in _TROUBLES]
-    if troubled:
-        yield ""
-        yield from failure_lines(troubled)
-    yield from _verdict_lines([row for row in copies if row["status"] not in _TROUBLES])
-
-
-def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What verify found that is not as it should be; what only a person can decide by itself."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        if row["verdict"] and row["verdict"] not in FINE:
-            groups[_heading(row)].append(f"  {row['verdict']}  {_name(row)}: {row['verdict_words']}")
-    for heading, lines in groups.items():
-        yield from ("", heading, *shortened(lines))
-
-
-def _heading(row: Mapping[str, Any]) -> str:
-    """What to do about a verdict."""
-    if row["verdict"] == Verdict.UNKNOWN:
-        return "What verify could not read (see to what is named, then verify again):"
-    if row.get("verdict_class") == FailureClass.CONFLICT:
-        return f"What verify found, and no copy replaces ({MEANINGS[FailureClass.CONFLICT].advice}):"
-    return "What verify found (copy brings it again):"
-
-
-def _status(row: Mapping[str, Any], writer: str | None) -> str:
-    """A row's status; what runs while nobody is at work was cut off."""
-    return "cut off" if row["status"] == "running" and not writer else str(row["status"])
-
-
-def _ending(run: Mapping[str, Any], writer: str | None) -> str:
-    if run["ended_at"]:
-        return f", ended {run['ended_at']} with exit code {run['exit_code']}"
-    return "" if writer else ", was cut off: run it again to go on"

@@ -15,19 +15,19 @@ from migrate.images.formats import ImageManifest, NotAnImageManifestError, parse
 from migrate.images.plan import Action, Copy, Delivered, Plan
 from migrate.images.transfer import CopyResult, Job, JobResult
 from migrate.images.unpacking import Unpacked
-from migrate.images.verify import FINE, Verdict, Verified
+from migrate.images.verdicts import FINE, Verdict
+from migrate.images.verify import Verified
 from migrate.reference import Reference, parse_reference
 from migrate.state.rows import Rows
+from migrate.state.statuses import CONFLICT, DONE, FAILED, REFUSED, RUNNING, SKIPPED, UNWANTED, WAITING
 from migrate.state.times import now, stamp
 
-UNWANTED = "no longer wanted"
-WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
 _PLANNED_STATUS = {
     Action.COPY: WAITING,
     Action.LINK: WAITING,
     Action.SKIP: SKIPPED,
-    Action.CONFLICT: "conflict",
-    Action.REFUSED: "refused",
+    Action.CONFLICT: CONFLICT,
+    Action.REFUSED: REFUSED,
 }
 _NOT_FOUND = str(FailureClass.NOT_FOUND)
 _COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from, replaced_digest"
@@ -51,11 +51,6 @@ class _Put:
     begun_digest: str = ""
     begun_from: str = ""
     replaced_digest: str = ""
-
-
-def is_wanted(row: Mapping[str, Any]) -> bool:
-    """Whether the manifest still asks for this row of `copies`."""
-    return bool(row["status"] != UNWANTED)
 
 
 class CopyRows(Rows):
@@ -284,22 +279,6 @@ class CopyRows(Rows):
             kept = {"replaced_digest": "", "status": UNWANTED, "verdict": None}
             self._change("copies", "target", target, kept)
 
-    # --- for people ---------------------------------------------------------------------------------------------
-
-    def counts(self) -> dict[str, int]:
-        """How many target tags have each status."""
-        return dict(self._db.execute("select status, count(*) from copies group by status order by status").fetchall())
-
-    def copies(self, project: str = "") -> list[dict[str, Any]]:
-        """One row per target tag, ordered by target; of one project (source or target), or of all."""
-        chosen = "? in ('', source_project, target_project)"
-        rows = self._db.table("copies").rows_where(chosen, [project], order_by="target")
-        return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
-
-    def bytes_done(self) -> int:
-        """Bytes that were sent for what is done."""
-        return int(self._db.execute("select coalesce(sum(bytes), 0) from copies").fetchone()[0])
-
 
 def _asked(source: str) -> Reference:
     """A source as it was asked for: a tag without the digest that it had."""
@@ -327,7 +306,7 @@ def _warnings(copied: CopyResult) -> list[str]:
 def _failed_status(failure: Failure) -> str:
     if failure.kind is FailureClass.INTERRUPTED:
         return WAITING
-    return "conflict" if failure.kind is FailureClass.CONFLICT else FAILED
+    return CONFLICT if failure.kind is FailureClass.CONFLICT else FAILED
 
 
 def _failed(failure: Failure | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import sqlite_utils
 
@@ -13,10 +12,11 @@ from migrate import __version__
 from migrate.state.copies import CopyRows
 from migrate.state.grants import GrantRows
 from migrate.state.objects import ObjectRows
+from migrate.state.reading import Records
 from migrate.state.times import now
 
 
-class State(CopyRows, GrantRows, ObjectRows):
+class State(Records, CopyRows, GrantRows, ObjectRows):
     """An open state; `run_id` is the run that writes (0 while there is none).
 
     `moved_from` is where its manifest was before, if it was found at another place this time.
@@ -40,16 +40,3 @@ class State(CopyRows, GrantRows, ObjectRows):
         with self._writing():
             row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts)}
             self._db.table("runs").update(self.run_id, row)
-
-    def last_run(self) -> dict[str, Any] | None:
-        """The newest run."""
-        return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
-
-    def last_run_that_planned(self) -> dict[str, Any] | None:
-        """The newest run that looked at the source; this one is not meant."""
-        newest = "select max(run_id) from copies where action is not null"
-        return next(self._db.table("runs").rows_where(f"id = ({newest})"), None)
-
-    def manifest_path(self) -> str:
-        """The manifest that this state belongs to."""
-        return str(self._db.table("about").get("manifest")["value"])

@@ -17,8 +17,10 @@ def in_words(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        text = str(error)
-        if "full" in text or "disk I/O" in text:
+        text, name = str(error), getattr(error, "sqlite_errorname", "")
+        if "LOCK" in name and "IOERR" in name:
+            advice = "its file system cannot lock files: put the state on a local disk with --state"
+        elif "full" in text or "disk I/O" in text:
             advice = "make room on the disk, then run again: what was recorded is kept, and nothing is lost"
         elif "readonly" in text or "unable to open" in text or "authorization" in text:
             advice = "the folder and the file must be writable; or name another place with --state"
@@ -27,7 +29,10 @@ def in_words(path: Path) -> Iterator[None]:
                 "move the file away and run again: what is at the target is found there again, and not copied twice"
             )
         elif "locked" in text:
-            advice = "another program has it open for writing; close it and run again"
+            advice = (
+                "close the program that has it open, and run again; where there is none, its file system cannot lock "
+                "files: put the state on a local disk with --state"
+            )
         else:
             advice = "run again; if it stays, move the file away: what is at the target is found there again"
         raise StateError(f"{path}: the state cannot be used: {text}", advice) from None

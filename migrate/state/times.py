@@ -1,11 +1,12 @@
 """Times as they are stored: RFC 3339 in UTC, milliseconds."""
 
+import time
 from datetime import UTC, datetime
 
 
 def now() -> str:
     """The time of now as it is stored."""
-    return stamp(datetime.now(UTC).timestamp())
+    return stamp(time.time())
 
 
 def stamp(seconds: float) -> str:

@@ -1,0 +1,153 @@
+"""What a state tells people: opened for reading, and asked. Loads nothing of images, access or workloads."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+
+from migrate import __version__
+from migrate.errors import StateError, UsageError
+from migrate.images.verdicts import FINE
+from migrate.state.rows import Rows, in_words
+from migrate.state.schema import KNOWN_MIGRATIONS, MIGRATIONS
+from migrate.state.statuses import TROUBLED
+
+BUSY_SECONDS = 30
+_OF_PROJECT = "? in ('', source_project, target_project)"
+
+
+class NoStateError(UsageError):
+    """Nothing was recorded yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
+        )
+
+
+class Records(Rows):
+    """What was recorded, for whoever asks how things stand."""
+
+    def counts(self) -> dict[str, int]:
+        """How many target tags have each status."""
+        return dict(self._db.execute("select status, count(*) from copies group by status order by status").fetchall())
+
+    def copies(self, project: str = "") -> list[dict[str, Any]]:
+        """One row per target tag, ordered by target; of one project (source or target), or of all."""
+        return self._rows_where("true", project)
+
+    def tallies(self, project: str = "") -> list[tuple[str, str | None, int]]:
+        """How many target tags there are by (status, verdict); of one project (source or target), or of all."""
+        query = f"select status, verdict, count(*) from copies where {_OF_PROJECT} group by 1, 2 order by 1, 2"  # noqa: S608 - a constant
+        return [(row[0], row[1], row[2]) for row in self._db.execute(query, [project])]
+
+    def troubled(self, project: str = "") -> list[dict[str, Any]]:
+        """The rows of `copies` that need a person: not at the target, or not found there as they should be."""
+        return self._rows_where(f"(status in {TROUBLED} or verdict not in {tuple(map(str, FINE))})", project)
+
+    def projects(self) -> list[str]:
+        """The projects, of the source and of the target, that it knows tags of."""
+        query = "select source_project from copies union select target_project from copies order by 1"
+        return [row[0] for row in self._db.execute(query)]
+
+    def _rows_where(self, chosen: str, project: str) -> list[dict[str, Any]]:
+        rows = self._db.table("copies").rows_where(f"{chosen} and {_OF_PROJECT}", [project], order_by="target")
+        return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The newest run."""
+        return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
+
+    def last_run_that_planned(self) -> dict[str, Any] | None:
+        """The newest run that looked at the source; this one is not meant."""
+        newest = "select max(run_id) from copies where action is not null"
+        return next(self._db.table("runs").rows_where(f"id = ({newest})"), None)
+
+    def manifest_path(self) -> str:
+        """The manifest that this state belongs to."""
+        return str(self._db.table("about").get("manifest")["value"])
+
+
+@contextmanager
+def read_records(path: Path, manifest: Path, target: str | None = "") -> Iterator[Records]:
+    """What a state tells people; all as `reading` has it."""
+    with reading(path, manifest, target) as db:
+        yield Records(db, path)
+
+
+@contextmanager
+def reading(path: Path, manifest: Path, target: str | None = "") -> Iterator[sqlite_utils.Database]:
+    """Open a state for reading, also while another process writes it.
+
+    Args:
+        path: the state.
+        manifest: whose state it is to be.
+        target: the manifest's target registry, by which one that was moved is known again; None where any will do.
+
+    Raises:
+        NoStateError: there is none.
+        UsageError: it belongs to another manifest.
+        StateError: it cannot be read.
+    """
+    if not path.exists():
+        raise NoStateError(path)
+    with in_words(path):
+        connection = sqlite3.connect(_reading(path), uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        db = sqlite_utils.Database(connection)
+        try:
+            check_version(db, path)
+            if not db.table("about").exists():
+                raise NoStateError(path)
+            check_owner(db, path, manifest, target)
+            yield db
+        finally:
+            connection.close()
+
+
+def _reading(path: Path) -> str:
+    """The URI for reading. To read beside a writer SQLite makes files of its own, which a read-only folder forbids."""
+    nobody_writes = not path.with_name(f"{path.name}-wal").exists()
+    immutable = "&immutable=1" if nobody_writes and not os.access(path.parent, os.W_OK) else ""
+    return f"{path.absolute().as_uri()}?mode=ro{immutable}"
+
+
+def check_version(db: sqlite_utils.Database, path: Path) -> None:
+    """Look whether this version can use a database; one without tables is a state that begins.
+
+    Raises:
+        StateError: it is a newer version's, or no state.
+    """
+    applied = {migration.name for migration in MIGRATIONS.applied(db)}
+    if applied - KNOWN_MIGRATIONS:
+        raise StateError(
+            f"{path}: made by a newer rahti-migrate than this ({__version__})", "update, or use another --state"
+        )
+    if not applied and set(db.table_names()) - {"_sqlite_migrations"}:  # that one alone: killed while it was made
+        raise StateError(f"{path}: a database, but not a state of rahti-migrate", "name another file with --state")
+
+
+def check_owner(db: sqlite_utils.Database, path: Path, manifest: Path, target: str | None) -> str:
+    """A state remembers its manifest: another one's results in it would be lies. The path that it remembers."""
+    row = db.execute("select value from about where key = 'manifest'").fetchone()
+    mine, owner = str(manifest.resolve()), row[0] if row else ""
+    if owner != mine and not _was_moved(db, Path(owner), manifest, target):
+        raise UsageError(
+            f"{path}: this state belongs to the manifest {owner}, not to {mine}",
+            "give this manifest a state of its own: --state state/OTHER.db",
+        )
+    return owner
+
+
+def _was_moved(db: sqlite_utils.Database, owner: Path, manifest: Path, target: str | None) -> bool:
+    """Whether a manifest is the one that the state knows, at another place: of its name, for the same target."""
+    run = db.execute("select target from runs order by id desc limit 1").fetchone()
+    same_target = target is None or (run is not None and run[0] == target)
+    try:
+        return same_target and owner.name == manifest.name and not owner.exists()
+    except OSError:
+        return False  # a place that we may not see
