@@ -12,7 +12,7 @@ from conftest import Ends
 from pipeline import pipeline, request
 from registrylab.client import LabClient
 from registrylab.faults import Faults, Rule, faulty
-from registrylab.gateway import Answer, Forward, Request, gateway
+from registrylab.gateway import Answer, Forward, Request, Reset, gateway
 from registrylab.images import Image, make_image, make_layer
 from registrylab.registry import PASSWORD, USER
 
@@ -32,11 +32,17 @@ def fill(source: LabClient, number: int) -> None:
         source.push(f"a/app{n % 5}", small(f"app-{n}"), f"v{n}")
 
 
-class Crowded:
-    """A registry that answers 429 while more than `most` requests are under way."""
+TOO_MANY = Answer(429, (), b"Too many requests, please try again later.")
+BUSY = Answer(503, (("Content-Type", "text/html"),), b"<html>503 Service Temporarily Unavailable</html>")
+"""What nginx says beyond its `limit_conn`."""
 
-    def __init__(self, most: int) -> None:
+
+class Crowded:
+    """A registry that has no good answer while more than `most` requests are under way; None resets the connection."""
+
+    def __init__(self, most: int, answer: Answer | None = TOO_MANY) -> None:
         self.most, self.now, self.refused, self.asked = most, 0, 0, 0
+        self._answer = answer
         self._lock = threading.Lock()
 
     def __call__(self, request: Request, forward: Forward) -> Answer:
@@ -46,7 +52,11 @@ class Crowded:
             self.refused += crowded
         try:
             time.sleep(0.01)
-            return Answer(429, (), b"Too many requests, please try again later.") if crowded else forward(request)
+            if not crowded:
+                return forward(request)
+            if self._answer is None:
+                raise Reset
+            return self._answer
         finally:
             with self._lock:
                 self.now -= 1
@@ -66,6 +76,22 @@ def test_a_crowded_registry_gets_fewer_questions_and_everything_arrives(
         assert ends.run("copy", manifest).code == 0
     assert len(target.images()) == 60
     assert refused < asked / 10, f"{refused} of {asked}"
+    assert crowded.refused < crowded.asked / 4, f"{crowded.refused} of {crowded.asked}"
+
+
+@pytest.mark.parametrize("answer", [TOO_MANY, BUSY, None], ids=["429", "503", "reset"])
+def test_sixty_four_workers_settle_with_a_registry_that_has_eight_places(
+    ends: Ends, source: LabClient, target: LabClient, answer: Answer | None
+) -> None:
+    fill(source, 100)
+    crowded = Crowded(8, answer)
+    with gateway(ends.target.host, crowded) as near:
+        manifest = ends.through(ends.manifest("images: [a]"), target=near.host)
+        ran = ends.run("copy", manifest, "--jobs", "64")
+        assert ran.code == 0, ran.text
+        assert ends.run("verify", manifest).code == 0
+    assert len(target.images()) == 100
+    assert "100 done;" in ran.out
     assert crowded.refused < crowded.asked / 4, f"{crowded.refused} of {crowded.asked}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from migrate.access.plan import ProjectPlan, Standing, role_of
+from migrate.access.prove import Proof
 from migrate.access.read import read_bindings
 from migrate.access.rights import RoleName
 from migrate.access.stage import Ends, Entry, apply_project, login_refused, plan_access, trouble
 from migrate.access.subjects import Subject
 from migrate.access.write import KINDS, Applied, Undo, Writing, Written, send_undo, undo_binding, undo_role
-from migrate.cli.memory import begun_run
+from migrate.cli.memory import begun_run, keep
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -67,6 +68,8 @@ def plan(
     set_up_logging(verbose)
     with open_session(manifest, project) as session:
         plans = planned_access(session, open_ends(session))
+        path = state_path(manifest, state)
+        keep(session.manifest, path, "access plan", lambda kept: kept.record_granted(plans))
     left = leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
         json_document(show.access_plan_document(plans, left))
@@ -134,6 +137,7 @@ def verify(
         ends = open_ends(session)
         plans = planned_access(session, ends)
         proofs, beyond = proved(session, ends, plans)
+        keep(session.manifest, state_path(manifest, state), "access verify", partial(_record, plans, proofs))
     left = leftovers(state_path(manifest, state), manifest, plans)
     if output is OutputFormat.JSON:
         json_document(show.proofs_document(proofs, beyond, plans, left))
@@ -144,6 +148,11 @@ def verify(
     if access_exit_code(plans) or not all(proof.holds for proof in proofs):
         return ExitCode.INCOMPLETE
     return ExitCode.OK
+
+
+def _record(plans: Sequence[ProjectPlan], proofs: Sequence[Proof], kept: State) -> None:
+    kept.record_granted(plans)
+    kept.record_proofs(proofs)
 
 
 # --- what they share --------------------------------------------------------------------------------------------
@@ -311,6 +320,7 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
         last: what the last of them is called.
     """
     failed, written = 0, 0
+    whole = {each.project for each in plans}
     final = {each.project: each for each in plans}
     for each in plans:
         for event in apply_project(run.ends, each, entries_of(run.session, each.project)):
@@ -325,9 +335,12 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
                 continue
             failed += event.error is not None
             written += event.error is None
+            if event.error is not None:
+                whole.discard(each.project)
             _say_written(run.ends, event, as_json=as_json)
     again = list(final.values()) != list(plans)
     plans = list(final.values())
+    run.state.record_granted([_written_out(each) if each.project in whole else each for each in plans])
     code = ExitCode.INCOMPLETE if failed or access_exit_code(plans) else ExitCode.OK
     if as_json:
         for each in (plan for plan in plans if plan.needs_attention):
@@ -337,6 +350,14 @@ def apply_access(run: AccessRun, plans: Sequence[ProjectPlan], *, as_json: bool,
     else:
         _say_applied(run, plans, written, failed, again=again)
     return code
+
+
+def _written_out(plan: ProjectPlan) -> ProjectPlan:
+    """A project's plan once everything of it was written."""
+    return replace(
+        plan,
+        grants=tuple(replace(g, standing=Standing.THERE) if g.standing is Standing.ADD else g for g in plan.grants),
+    )
 
 
 def _say_written(ends: Ends, event: Written, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from migrate.cli.access import (
     planned_access,
     plans_of,
 )
+from migrate.cli.memory import keep
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -35,13 +37,20 @@ from migrate.cli.options import (
 from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, open_session
-from migrate.cli.workloads import apply_workloads, looked_at_again, plan_workloads, wait_for_rollouts
+from migrate.cli.workloads import (
+    apply_workloads,
+    looked_at_again,
+    plan_workloads,
+    record_workloads,
+    wait_for_rollouts,
+)
 from migrate.errors import ExitCode, UsageError
 from migrate.quantities import parse_duration
 from migrate.report import access as show
 from migrate.report.documents import VERSION
 from migrate.report.elsewhere import pointer_lines
 from migrate.report.finish import WorkloadPlan, plan_document, plan_lines
+from migrate.state.memory import State
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
 WaitOption = Annotated[
@@ -98,6 +107,7 @@ def apply_final_step(
 ) -> tuple[int, list[WorkloadPlan]]:
     """Try everything, then access, then workloads, then (for so many seconds) wait for them; what was planned."""
     workloads = plan_workloads(run.session, state)
+    record_workloads(run.state, workloads)
     _say_workloads(workloads, as_json=as_json)
     if any(plan.is_refused for plan in workloads):
         return apply_workloads(run.session, run.state, workloads, as_json=as_json), workloads
@@ -127,6 +137,7 @@ def _show(session: Session, state: Path | None, options: Sequence[str], *, as_js
     plans = planned_access(session, open_ends(session)) if file.access else []
     left = leftovers(path, session.manifest.path, plans if file.access else None)
     workloads = plan_workloads(session, state)
+    keep(session.manifest, path, "finish", partial(_record, plans, workloads))
     code = access_exit_code(plans)
     if any(plan.needs_attention for plan in workloads):
         code = ExitCode.INCOMPLETE
@@ -164,15 +175,22 @@ def finish_run(run: AccessRun, state: Path | None, seconds: float, *, apply: boo
     if apply:
         code, workloads = apply_final_step(run, state, seconds, as_json=as_json)
         workloads = looked_at_again(run.session, state, workloads)
+        record_workloads(run.state, workloads)
         plans = plans_of(run.session, run.ends) if file.access else []
     else:
         code, plans, workloads = _shown(run, state, as_json=as_json)
     return FinalStep(code, plans if file.access else None, workloads if file.workloads else None)
 
 
+def _record(plans: Sequence[ProjectPlan], workloads: Sequence[WorkloadPlan], state: State) -> None:
+    state.record_granted(plans)
+    record_workloads(state, workloads)
+
+
 def _shown(run: AccessRun, state: Path | None, *, as_json: bool) -> tuple[int, list[ProjectPlan], list[WorkloadPlan]]:
     plans = plans_of(run.session, run.ends) if run.session.manifest.file.access else []
     workloads = plan_workloads(run.session, state)
+    _record(plans, workloads, run.state)
     if as_json:
         for project in show.access_plan_document(plans)["projects"]:
             json_line({"event": "project", **project})

@@ -1,6 +1,6 @@
 """The state of a command that writes: locked, opened, with a run in it whose end is kept whatever happens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from migrate.cli.options import say
 from migrate.cli.session import Session
 from migrate.errors import ExitCode, MigrateError, StateError, StoppedError
 from migrate.lock import hold
+from migrate.manifest import Manifest
 from migrate.state.memory import State
 from migrate.state.opening import check_is_no_other_file, open_state
 
@@ -31,9 +32,20 @@ def begun_run(
         if opened.moved_from:
             before = f"{path} belonged to {opened.moved_from}, which is no longer there"
             say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
-        opened.begin_run(command, file.source.registry, file.target.registry, skopeo_version)
+        opened.begin_run(command, file.source.registry, file.target.registry, skopeo_version, session.project)
         with _recorded(opened, again):
             yield opened, private
+
+
+def keep(manifest: Manifest, path: Path, command: str, record: Callable[[State], None]) -> None:
+    """Keep for reports what a command has found that only looks, where there is a state, and nobody else is at it."""
+    if not path.exists():
+        return
+    try:
+        with hold(path, command), open_state(path, manifest.path, manifest.file.target.registry) as opened:
+            record(opened)
+    except StateError as error:
+        say(f"note: a report will not tell of this: {error.what}")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from migrate.access.stage import login_refused
 from migrate.cli.access import api_advice
+from migrate.cli.memory import keep
 from migrate.cli.options import (
     FormatOption,
     OutputFormat,
@@ -34,9 +36,11 @@ from migrate.printable import printable
 from migrate.quantities import count, quoted
 from migrate.report import workloads as show
 from migrate.report.elsewhere import Pointer
+from migrate.state.memory import State
 from migrate.state.opening import read_state
 from migrate.state.reading import NoStateError
 from migrate.workloads.context import Context, MovedImages, context_of
+from migrate.workloads.findings import Finding
 from migrate.workloads.folder import RECORD, Output, Rewritten, check_place, rewrite_all, write
 from migrate.workloads.live import Exported, export_project
 from migrate.workloads.parse import UnreadableError, top_keys
@@ -87,10 +91,17 @@ class Task:
 
 @dataclass
 class Prepared:
-    """What `finish` has rewritten: what else points at the old cluster; and folders that are not whole, and why."""
+    """What `finish` has rewritten.
+
+    Attributes:
+        pointers: what else points at the old cluster.
+        troubles: folders that are not whole, and why.
+        findings: of each folder that was written.
+    """
 
     pointers: list[Pointer] = field(default_factory=list)
     troubles: dict[Path, list[str]] = field(default_factory=dict)
+    findings: dict[Path, list[Finding]] = field(default_factory=dict)
 
 
 def rewrite(
@@ -121,6 +132,8 @@ def rewrite(
         tasks = [_loose_task(paths, to, project, project_map or (), option or (), diff=diff)]
     _check_places(tasks)
     reports = [_run(task, diff=diff, force=force) for task in tasks]
+    if manifest is not None and not diff:
+        keep(loaded, state_path(manifest, state), "rewrite", partial(_record, reports))
     needs_human = any(report.needs_human for report in reports) or any(task.unread for task in tasks)
     code = ExitCode.INCOMPLETE if needs_human else ExitCode.OK
     if output is OutputFormat.JSON:
@@ -134,6 +147,11 @@ def rewrite(
         for report in reports:
             result(show.rewrite_lines(report, verbose=verbose))
     return code
+
+
+def _record(reports: Sequence[show.RewriteReport], kept: State) -> None:
+    for report in reports:
+        kept.record_findings(report.to, report.project, report.rewritten.findings, show.SAYS)
 
 
 def _run(task: Task, *, diff: bool, force: bool) -> show.RewriteReport:
@@ -211,6 +229,8 @@ def rewrite_for_finish(session: Session, state: Path | None) -> Prepared:
         if report.needs_human:
             say(f"  -> see: {command_line('rewrite', manifest.path)}")
         prepared.pointers += report.pointers
+        if task.to is not None:
+            prepared.findings[task.to] = list(report.rewritten.findings)
     return prepared
 
 

@@ -15,6 +15,7 @@ from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.images.verdicts import FINE
 from migrate.report import finish as show
+from migrate.report import workloads as rewritten
 from migrate.report.finish import WorkloadPlan
 from migrate.state.memory import State
 from migrate.state.opening import read_state
@@ -46,6 +47,7 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         troubles = prepared.troubles.get(folder, [])
         found = Found(troubles=troubles) if troubles else read_objects(folder, entry.project)
         plan = WorkloadPlan(str(folder), entry.project, found, data_copied=entry.options.data_copied)
+        plan.findings = prepared.findings.get(folder)
         try:
             plan.planned += plan_items(cluster, plan.found.items, waits, data_copied=entry.options.data_copied)
         except ClusterError as error:
@@ -53,6 +55,14 @@ def plan_workloads(session: Session, state: Path | None) -> list[WorkloadPlan]:
         plans.append(plan)
     plans[-1].elsewhere += prepared.pointers
     return plans
+
+
+def record_workloads(state: State, plans: Sequence[WorkloadPlan]) -> None:
+    """Keep for reports what was found in workloads, and how each object stands."""
+    for plan in plans:
+        if plan.findings is not None:
+            state.record_findings(plan.folder, plan.project, plan.findings, rewritten.SAYS)
+        state.record_standings(plan.folder, plan.project, plan.planned)
 
 
 def looked_at_again(session: Session, state: Path | None, plans: Sequence[WorkloadPlan]) -> list[WorkloadPlan]:

@@ -9,6 +9,7 @@ from migrate.kinds import CLAIM
 from migrate.quantities import count
 from migrate.report.elsewhere import Pointer, pointer_document
 from migrate.workloads.apply import Planned, Standing
+from migrate.workloads.findings import Finding
 from migrate.workloads.objects import Found
 from migrate.workloads.rollout import Progress, Rollout
 
@@ -26,7 +27,10 @@ _NEEDS = (Standing.WAITS, Standing.CONFLICT, Standing.REFUSED)
 
 @dataclass
 class WorkloadPlan:
-    """What the final step would do for one entry of `workloads`; `data_copied` as its options say."""
+    """What the final step would do for one entry of `workloads`.
+
+    `data_copied` is as its options say; `findings` are those of its rewrite, None where it was not rewritten this time.
+    """
 
     folder: str
     project: str
@@ -34,6 +38,7 @@ class WorkloadPlan:
     planned: list[Planned] = field(default_factory=list)
     elsewhere: list[Pointer] = field(default_factory=list)
     data_copied: bool = False
+    findings: Sequence[Finding] | None = None
 
     @property
     def is_refused(self) -> bool:

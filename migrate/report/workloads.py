@@ -13,7 +13,9 @@ from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.folder import Output, Rewritten
 from migrate.workloads.rules import RULES
 
-_SAYS = {rule.id: rule for rule in RULES}
+_RULES = {rule.id: rule for rule in RULES}
+SAYS = {rule.id: rule.says for rule in RULES}
+"""A sentence on each rule, by its name."""
 _TITLES = {
     Mode.BLOCKED: "To be mended first, or the target will refuse it",
     Mode.ASKED: "For you to decide first",
@@ -76,7 +78,7 @@ def _by_rule(findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]]
 
 
 def _says(name: str) -> str:
-    return _SAYS[name].says if name in _SAYS else ""
+    return _RULES[name].says if name in _RULES else ""
 
 
 def _folded(findings: Sequence[Finding]) -> Iterator[str]:
@@ -129,12 +131,12 @@ def rewrite_summary(report: RewriteReport) -> str:
 
 def rewrite_document(reports: Sequence[RewriteReport], exit_code: int) -> dict[str, Any]:
     """`rewrite --format json`."""
-    used = sorted({finding.rule for report in reports for finding in report.rewritten.findings} & set(_SAYS))
+    used = sorted({finding.rule for report in reports for finding in report.rewritten.findings} & set(_RULES))
     return {
         "version": VERSION,
         "kind": "rewrite",
         "rewrites": [_rewrite_document(report) for report in reports],
-        "rules": {name: {"says": _SAYS[name].says, "link": _SAYS[name].link} for name in used},
+        "rules": {name: {"says": _RULES[name].says, "link": _RULES[name].link} for name in used},
         "exitCode": int(exit_code),
     }
 

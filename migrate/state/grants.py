@@ -1,18 +1,24 @@
-"""What `access apply` wrote, kept so that it can be taken back."""
+"""Who may pull: what was written, kept so that it can be taken back; what is wanted, and what was proved."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from migrate.access.plan import Change
-from migrate.access.subjects import Subject, subjects_of
+from migrate.access.grants import Grant
+from migrate.access.plan import Change, PlannedGrant, ProjectPlan
+from migrate.access.prove import Proof
+from migrate.access.subjects import Subject, subjects_of, words_for
 from migrate.access.write import Applied, Written
 from migrate.kinds import ROLE_BINDING
 from migrate.state.rows import Rows
 from migrate.state.times import now
 
+_KEY = ("project", "subject", "role", "images")
+_KEY_IS = " and ".join(f"{name} = ?" for name in _KEY)
+
 
 class GrantRows(Rows):
-    """The table `grants`."""
+    """The tables `grants` (what was written) and `granted` (what is wanted, and whether it holds)."""
 
     def record_writing(self, change: Change, server: str) -> int:
         """A change of access is about to be sent; the number of its row."""
@@ -41,11 +47,49 @@ class GrantRows(Rows):
         found = [_applied(rows) for rows in written.values()]
         return sorted(found, key=lambda item: (item.project, item.kind != ROLE_BINDING.name, item.name))
 
+    def record_granted(self, plans: Sequence[ProjectPlan]) -> None:
+        """What is wanted in these projects, and how things stand with it; proofs of grants that stay are kept."""
+        with self._writing():
+            for plan in (plan for plan in plans if not plan.problem):
+                known = self._proofs(plan.project)
+                self._db.table("granted").delete_where("project = ?", [plan.project])
+                rows = [_granted_row(planned) for planned in plan.grants]
+                rows = [{**row, **known.get(_key(row), {})} for row in rows]
+                self._db.table("granted").insert_all(rows, pk=_KEY, replace=True)
+
+    def record_proofs(self, proofs: Iterable[Proof]) -> None:
+        """Whether each grant was found to hold."""
+        with self._writing():
+            for proof in proofs:
+                row = _grant_row(proof.grant)
+                query = f"update granted set holds = ?, proof = ?, proved_at = ? where {_KEY_IS}"  # noqa: S608 - a constant
+                self._db.execute(query, [int(proof.holds), proof.words, now(), *_key(row)])
+
+    def _proofs(self, project: str) -> dict[tuple[str, ...], dict[str, Any]]:
+        rows = self._db.table("granted").rows_where("project = ? and proved_at is not null", [project])
+        return {_key(row): {name: row[name] for name in ("holds", "proof", "proved_at")} for row in rows}
+
     def record_reverted(self, applied: Applied) -> None:
         """It was taken back."""
         with self._writing():
             for row in applied.ids:
                 self._db.table("grants").update(row, {"reverted_at": now()})
+
+
+def _grant_row(grant: Grant) -> dict[str, Any]:
+    return {
+        "project": grant.project, "subject": str(grant.subject), "role": grant.role,
+        "images": json.dumps(list(grant.images)), "means": words_for(grant.subject), "why": grant.why,
+    }  # fmt: skip
+
+
+def _granted_row(planned: PlannedGrant) -> dict[str, Any]:
+    found = {"standing": str(planned.standing), "binding": planned.binding, "words": planned.words}
+    return {**_grant_row(planned.grant), **found, "planned_at": now()}
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in _KEY)
 
 
 def _applied(rows: list[dict[str, Any]]) -> Applied:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import sqlite_utils
 
 from migrate import __version__
 from migrate.state.copies import CopyRows
+from migrate.state.findings import FindingRows
 from migrate.state.grants import GrantRows
 from migrate.state.objects import ObjectRows
 from migrate.state.reading import Records
 from migrate.state.times import now
 
 
-class State(Records, CopyRows, GrantRows, ObjectRows):
+class State(Records, CopyRows, GrantRows, ObjectRows, FindingRows):
     """An open state; `run_id` is the run that writes (0 while there is none).
 
     `moved_from` is where its manifest was before, if it was found at another place this time.
@@ -25,18 +27,36 @@ class State(Records, CopyRows, GrantRows, ObjectRows):
     def __init__(self, db: sqlite_utils.Database, path: Path, moved_from: str = "") -> None:
         super().__init__(db, path)
         self.moved_from = moved_from
+        self._began = time.monotonic()
 
-    def begin_run(self, command: str, source: str, target: str, skopeo_version: str = "") -> None:
-        """Note that a run begins."""
+    def begin_run(self, command: str, source: str, target: str, skopeo_version: str = "", project: str = "") -> None:
+        """Note that a run begins; what the last one changed, if that was killed, is noted too."""
         row = {
             "command": command, "started_at": now(), "version": __version__, "skopeo_version": skopeo_version,
-            "host": socket.gethostname(), "pid": os.getpid(), "source": source, "target": target,
+            "host": socket.gethostname(), "pid": os.getpid(), "source": source, "target": target, "project": project,
         }  # fmt: skip
+        last = self.last_run()
+        self._began = time.monotonic()
         with self._writing():
+            if last:
+                self._settle(int(last["id"]))
             self.run_id = int(self._db.table("runs").insert(row).last_pk or 0)
 
     def end_run(self, exit_code: int, counts: Mapping[str, int]) -> None:
-        """Note how the run ended."""
+        """Note how the run ended, and what it changed."""
+        seconds = round(time.monotonic() - self._began, 3)
         with self._writing():
-            row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts)}
+            row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts), "seconds": seconds}
             self._db.table("runs").update(self.run_id, row)
+            self._settle(self.run_id)
+
+    def _settle(self, run: int) -> None:
+        """Keep what has become of each tag that is otherwise than after the runs before."""
+        columns = "status, error_class, target_digest, verdict"
+        differs = " or ".join(f"h.{name} is not c.{name}" for name in columns.split(", "))
+        self._db.execute(
+            f"insert into changes (run_id, target, {columns}) select ?, target, {columns} from copies c "  # noqa: S608 - constants
+            "where not exists (select 1 from changes h where h.target = c.target) or exists (select 1 from changes h "
+            f"where h.id = (select max(id) from changes l where l.target = c.target) and ({differs}))",
+            [run],
+        )

@@ -105,6 +105,71 @@ def m007_diff_ids(db: sqlite_utils.Database) -> None:
     db.table("diff_ids").create(columns, pk=("digest", "owner"))
 
 
+@MIGRATIONS()
+def m008_history(db: sqlite_utils.Database) -> None:
+    """What each run changed, and what reports tell of access and workloads beyond what was written."""
+    db.table("runs").add_column("seconds", float)
+    db.table("runs").add_column("project", str)
+    db.table("changes").create(
+        {
+            "id": int, "run_id": int, "target": str, "status": str, "error_class": str, "target_digest": str,
+            "verdict": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("changes").create_index(["target"])
+    db.table("attempts").create_index(["run_id"])
+    db.table("granted").create(
+        {
+            "project": str, "subject": str, "role": str, "images": str, "means": str, "why": str, "standing": str,
+            "binding": str, "words": str, "planned_at": str, "holds": int, "proof": str, "proved_at": str,
+        },
+        pk=("project", "subject", "role", "images"),
+    )  # fmt: skip
+    db.table("findings").create(
+        {
+            "id": int, "folder": str, "project": str, "file": str, "line": int, "object": str, "path": str,
+            "rule": str, "says": str, "mode": str, "before": str, "after": str, "words": str, "found_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.table("workloads").create(
+        {
+            "folder": str, "project": str, "object": str, "place": str, "images": str, "standing": str, "words": str,
+            "planned_at": str,
+        },
+        pk=("folder", "project", "object"),
+    )  # fmt: skip
+
+
+@MIGRATIONS()
+def m009_views(db: sqlite_utils.Database) -> None:
+    """Names for what people ask (docs/queries.md)."""
+    db.create_view(
+        "outcomes",
+        "select target, source, source_project, target_project, status, verdict, error_class, "
+        "coalesce(error, reason) as words, advice, attempts, size, bytes as bytes_sent, seconds, source_digest, "
+        "target_digest, source_media_type, target_media_type, started_at, ended_at, verified_at, run_id "
+        "from copies where status != 'no longer wanted'",
+    )
+    db.create_view(
+        "failures",
+        "select * from outcomes where status in ('failed', 'conflict', 'refused') or verdict not in ('equal', 'kept')",
+    )
+    db.create_view(
+        "by_project",
+        "select target_project, count(*) as tags, sum(status in ('done', 'skipped')) as at_target, "
+        "sum(coalesce(verdict, '') in ('equal', 'kept')) as verified, "
+        "sum(status in ('failed', 'conflict', 'refused')) as troubled, "
+        "sum(status in ('waiting', 'running')) as waiting, "
+        "sum(coalesce(size, 0)) as size, sum(coalesce(bytes_sent, 0)) as bytes_sent, "
+        "min(started_at) as started_at, max(ended_at) as ended_at from outcomes group by target_project",
+    )
+
+
 KNOWN_MIGRATIONS = frozenset(
-    {"m007_diff_ids", "m004_server", "m005_objects", "m006_replaced", "m001_first", "m002_depth", "m003_verdict_class"}
-)
+    {
+        "m001_first", "m002_depth", "m003_verdict_class", "m004_server", "m005_objects", "m006_replaced",
+        "m007_diff_ids", "m008_history", "m009_views",
+    }
+)  # fmt: skip
