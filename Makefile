@@ -8,6 +8,7 @@ demo: setup  ## the whole pipeline on two local registries
 	$(BIN)/rahti-migrate demo
 
 test: setup  ## all tests
+	@.ci/browser
 	$(BIN)/pytest -n $$((2 * $$(nproc)))  # they wait more than they compute
 
 bench: setup  ## beside other tools, on a near and a far link; some minutes (docs/benchmarks.md has more)

@@ -10,12 +10,13 @@ from typer.main import get_command
 from migrate.cli.main import app
 from migrate.images.failures import MEANINGS
 from migrate.manifest.schema import manifest_schema
+from migrate.report.json_form import report_schema
 from migrate.workloads.rules import RULES
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "demo", "init", "check", "plan", "copy", "verify", "rewrite", "access plan", "access apply", "access revert",
-    "access verify", "finish", "run", "status", "rollback", "schema",
+    "access verify", "finish", "run", "status", "report", "explain", "rollback", "schema",
 )  # fmt: skip
 
 _RULES = "## The rules\n"
@@ -92,9 +93,15 @@ def rules() -> str:
     return "\n".join([f"{head}{_RULES}", "", "| rule | mode | why |", "|---|---|---|", *rows, ""])
 
 
+def of_report() -> str:
+    """docs/report.schema.json."""
+    return json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 FILES = {
     "docs/cli.md": cli_reference,
     "docs/failures.md": failures,
+    "docs/report.schema.json": of_report,
     "docs/rules.md": rules,
     "manifests/migration.schema.json": schema,
 }

@@ -1,8 +1,10 @@
 """The state where nothing helps it: no file can be locked, a clock goes back; and who only looks is quick."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +14,9 @@ from sqlite3 import connect
 import pytest
 from conftest import Ends
 from nolocks import refuses_locks_here
+from prometheus_client.parser import text_string_to_metric_families
 from registrylab.client import LabClient
+from registrylab.gateway import Answer, Forward, Request, gateway
 from registrylab.images import make_image, make_layer
 
 from migrate.cli import ticker
@@ -97,12 +101,59 @@ def test_status_loads_nothing_that_it_does_not_need() -> None:
 
 
 def test_status_while_another_process_is_at_work(ends: Ends, filled: Path) -> None:
-    with ends.start("copy", filled) as copying:
-        seen = ends.run("status", filled)
-        while copying.poll() is None and "at work" not in seen.out:
-            seen = ends.run("status", filled)
-        copying.communicate()
+    go_on = threading.Event()
+
+    def held(request: Request, forward: Forward) -> Answer:
+        if request.phase == "manifest put" and request.repository.endswith("app5"):
+            go_on.wait(60)
+        return forward(request)
+
+    with gateway(ends.target.host, held) as near:
+        manifest = ends.through(filled, target=near.host)
+        with ends.start("copy", manifest) as copying:
+            seen = ends.run("status", manifest)
+            while "5 done" not in seen.out or "at work: 1 tag" not in seen.out:
+                seen = ends.run("status", manifest)
+            watching = ends.start("status", manifest, "--watch")
+            as_json = json.loads(ends.run("status", manifest, "--format", "json").out)
+            metrics = ends.run("status", manifest, "--metrics", "m.prom")
+            go_on.set()
+            copying.communicate()
+            watched, _ = watching.communicate()
     assert "`rahti-migrate copy` of " in seen.out
+    assert re.search(r"this run: 5 tags, [0-9.]+ kB, [0-9.]+ [kM]?B/s, about [0-9.]+ s left", seen.out)
+    assert re.search(r"at work: 1 tag, the longest since [0-9:]{8} UTC: a/app5:1", seen.out)
+    assert [each["target"] for each in as_json["atWork"]] == [f"{near.host}/a/app5:1"]
+    assert metrics.code == 3
+    assert watching.returncode == 0
+    assert "at work: 1 tag" in watched
+    assert "6 done" in watched.rpartition("state: ")[2]
+
+
+def numbers(text: str) -> dict[str, float]:
+    """Metrics by name and own label."""
+    families = text_string_to_metric_families(text)
+    samples = [sample for family in families for sample in family.samples]
+    own = [(s, [v for k, v in s.labels.items() if k not in ("manifest", "project")]) for s in samples]
+    return {" ".join([sample.name, *labels]): sample.value for sample, labels in own}
+
+
+def test_numbers_for_prometheus(ends: Ends, filled: Path) -> None:
+    filled.write_text(filled.read_text().replace("images: [a]", "images: [a, a/none]"))
+    assert ends.run("copy", filled).code == 3
+    assert ends.run("status", filled, "--metrics", "m.prom").code == 3
+    found = numbers((ends.folder / "m.prom").read_text())
+    assert found["rahti_migrate_tags done"] == 6
+    assert found["rahti_migrate_tags refused"] == 1
+    assert found["rahti_migrate_failed_tags not-found"] == 1
+    assert found["rahti_migrate_verified_tags not yet"] == 6
+    assert found["rahti_migrate_run_exit_code"] == 3
+    assert found["rahti_migrate_running"] == 0
+    assert found["rahti_migrate_sent_bytes"] > 10_000
+    assert time.time() - found["rahti_migrate_last_attempt_timestamp_seconds"] < 60
+    refused = ends.run("status", filled, "--metrics", "nowhere/m.prom")
+    assert refused.code == 2
+    assert "--metrics nowhere/m.prom: it cannot be written: No such file or directory" in refused.err
 
 
 # --- words now and then -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from migrate.images import skopeo
 
 _SOURCE, _TARGET = "localhost:5001", "localhost:5002"
 _PASSWORD_VARIABLE = "RAHTI_DEMO_PASSWORD"  # noqa: S105 - a name
-_FILES = ("demo.yaml", "demo.db", "demo.db-wal", "demo.db-shm", "demo.db.lock")
+_FILES = ("demo.yaml", "demo.db", "demo.db-wal", "demo.db-shm", "demo.db.lock", "report.html")
 
 FolderOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder for the manifest and the state.")]
 
@@ -63,6 +63,7 @@ def _show(folder: Path, source: LabRegistry, target: LabRegistry) -> int:
         ("4. Again: nothing is left to do", ["copy", str(manifest), *state]),
         ("5. Read the target again and compare", ["verify", str(manifest), "--deep", *state]),
         ("6. Where things stand", ["status", str(manifest), *state]),
+        ("7. All of it on one page", ["report", str(manifest), *state, "--html", str(folder / "report.html")]),
     )
     for title, arguments in steps:
         result(["", f"=== {title}"])
@@ -73,8 +74,9 @@ def _show(folder: Path, source: LabRegistry, target: LabRegistry) -> int:
         [
             "",
             f"Everything of {source.host} is on {target.host}, as OCI, confirmed. Both registries are gone now.",
-            f"What is left to look at: the manifest {manifest}, and the state {folder / 'demo.db'} (SQLite), with",
-            f"  {shlex.join([*shown_program(), 'status', str(manifest), *state])}",
+            f"Open {folder / 'report.html'} in a browser. What else is left to look at: the manifest {manifest},",
+            f"and the state {folder / 'demo.db'} (SQLite), with",
+            f"  {shlex.join([*shown_program(), 'explain', str(manifest), 'shop-2/frontend:1.2', *state])}",
         ]
     )
     return ExitCode.OK

@@ -34,6 +34,8 @@ COMMANDS = {
     "run": "check, plan, copy, verify, then the final step",
     "finish": "the final step: who may pull, and the workloads",
     "status": "say where things stand, also during a run",
+    "report": "what happened, as text, HTML, JSON, CSV, Markdown",
+    "explain": "everything known about one image",
     "rollback": "take back what was applied",
     "schema": "print the manifest's JSON Schema, for editors",
 }

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from migrate.errors import UnreadableManifestError
+from migrate.errors import UnreadableManifestError, UsageError
+from migrate.state.reading import Records
 
 
 def check_is_there(manifest: Path) -> None:
@@ -20,3 +21,14 @@ def check_is_there(manifest: Path) -> None:
 def state_path(manifest: Path, chosen: Path | None) -> Path:
     """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory."""
     return chosen or Path("state") / f"{manifest.stem}.db"
+
+
+def check_project(project: str, records: Records) -> None:
+    """Look whether a state knows tags of a project; every state knows the empty one, which means all.
+
+    Raises:
+        UsageError: it does not.
+    """
+    known = records.projects() if project else []
+    if project and project not in known:
+        raise UsageError(f"--project {project}: nothing of it is in {records.path}", f"it has {', '.join(known)}")

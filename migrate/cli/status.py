@@ -1,7 +1,13 @@
 """`rahti-migrate status`: where things stand, also while another process copies. Reads the state only."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from migrate.cli.options import (
     FormatOption,
@@ -11,22 +17,35 @@ from migrate.cli.options import (
     StateOption,
     VerboseOption,
     json_document,
+    json_line,
     result,
     set_up_logging,
 )
-from migrate.cli.paths import check_is_there, state_path
+from migrate.cli.paths import check_is_there, check_project, state_path
 from migrate.errors import ExitCode, UsageError
 from migrate.images.verdicts import FINE
 from migrate.lock import holder
-from migrate.report.status import status_document, status_lines
-from migrate.state.reading import Records, read_records
-from migrate.state.statuses import DONE, SKIPPED, UNWANTED
+from migrate.report.status import Standing, standing_of, status_document, status_lines
+from migrate.state.reading import read_records
+from migrate.state.statuses import AT_TARGET, UNWANTED
+
+_EVERY_SECONDS = 2.0
+
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Show it again every two seconds, until the run that is on has ended.")
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option("--metrics", metavar="FILE", help="Write numbers for Prometheus' textfile collector, too."),
+]
 
 
 def status(
     manifest: ManifestArgument,
     state: StateOption = None,
     project: ProjectOption = "",
+    watch: WatchOption = False,
+    metrics: MetricsOption = None,
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
@@ -34,34 +53,67 @@ def status(
 
     Exit code 0: all is done and verified, and the last run ended well; else 3.
 
-    Example: rahti-migrate status my-app.yaml
+    Example: rahti-migrate status my-app.yaml --watch
     """
     set_up_logging(verbose)
     check_is_there(manifest)
     path = state_path(manifest, state)
-    with read_records(path, manifest, target=None) as opened:
-        _check_is_known(project, opened)
-        tallies, last = opened.tallies(project), opened.last_run()
-        as_json = output is OutputFormat.JSON
-        rows = opened.copies(project) if as_json else opened.troubled(project)
-    writer = str(holder(path) or "")
-    if as_json:
-        json_document(status_document(str(path), rows, last, writer or None))
-    else:
-        result(status_lines(str(path), tallies, rows, last, writer))
-    return _exit_code(tallies, last)
+    as_json = output is OutputFormat.JSON
+    show = _in_place() if watch and not as_json else nullcontext(result)
+    with show as shown:
+        while True:
+            standing, copies = _read(manifest, path, project, with_copies=as_json)
+            if metrics:
+                _write_metrics(metrics, standing, manifest.stem, project)
+            if as_json:
+                (json_line if watch else json_document)(status_document(standing, copies))
+            else:
+                shown([*status_lines(standing, _since(standing))])
+            if not (watch and standing.writer):
+                return _exit_code(standing)
+            time.sleep(_EVERY_SECONDS)
 
 
-def _check_is_known(project: str, records: Records) -> None:
-    known = records.projects() if project else []
-    if project and project not in known:
-        raise UsageError(f"--project {project}: nothing of it is in {records.path}", f"it has {', '.join(known)}")
+def _read(manifest: Path, path: Path, project: str, *, with_copies: bool) -> tuple[Standing, list[dict[str, Any]]]:
+    with read_records(path, manifest, target=None) as records:
+        check_project(project, records)
+        standing = standing_of(records, project, str(holder(path) or ""))
+        return standing, records.copies(project) if with_copies else []
 
 
-def _exit_code(tallies: Iterable[tuple[str, str | None, int]], last: Mapping[str, Any] | None) -> int:
+def _since(standing: Standing) -> float:
+    """Seconds that the run has been on."""
+    begun = standing.last_run["started_at"] if standing.last_run else ""
+    return time.time() - datetime.fromisoformat(begun).timestamp() if begun else 0.0
+
+
+@contextmanager
+def _in_place() -> Iterator[Any]:
+    """Show lines where the last ones stood, on a terminal; else one after another, with an empty line between."""
+    from rich.console import Console  # the drawing takes longer to load than the rest
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        yield lambda lines: result([*lines, ""])
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
+
+
+def _write_metrics(path: Path, standing: Standing, manifest: str, project: str) -> None:
+    from migrate.report.metrics import write_metrics  # prometheus-client: loaded by who needs it
+
+    try:
+        write_metrics(path, standing, manifest, project)
+    except OSError as error:
+        raise UsageError(f"--metrics {path}: it cannot be written: {error.strerror}", "name another file") from None
+
+
+def _exit_code(standing: Standing) -> int:
     """0 where all is done, nothing was found wrong, and the last run ended well; else 3."""
+    last = standing.last_run
     ended_well = last is not None and bool(last["ended_at"]) and last["exit_code"] == ExitCode.OK
-    is_done = all(
-        status in (DONE, SKIPPED) and verdict in (None, *FINE) for status, verdict, _ in tallies if status != UNWANTED
-    )
+    is_done = set(standing.counts) <= {*AT_TARGET, UNWANTED} and set(standing.verdicts) <= {"not yet", *FINE}
     return ExitCode.OK if ended_well and is_done else ExitCode.INCOMPLETE

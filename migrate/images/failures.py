@@ -186,7 +186,7 @@ _SKOPEO_TEXTS: tuple[tuple[str, FailureClass], ...] = (
         r"|server misbehaving|use of closed network connection|closed pipe|temporary failure in name resolution",
         FailureClass.NETWORK,
     ),
-    (r"invalid character '<'|looking for beginning of value", FailureClass.INVALID),
+    (r"invalid character '<'|looking for beginning of value|malformed (?:mime|http)", FailureClass.INVALID),
     (
         r"no image found in (manifest list|image index)|unexpectedly received a manifest list|saved with digest"
         r"|compression is not supported|unsupported|unknown media type|cannot be converted"

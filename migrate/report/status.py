@@ -1,42 +1,98 @@
 """Where things stand, as text and as JSON; from the state alone. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.verdicts import FINE, Verdict
+from migrate.quantities import count, format_duration, format_size
 from migrate.report.lines import failure_lines, name_of, shortened
-from migrate.state.statuses import AT_TARGET, RUNNING, TROUBLED
+from migrate.state.reading import Records
+from migrate.state.statuses import AT_TARGET, CUT_OFF, RUNNING, TROUBLED, WAITING
 
 VERSION = 1
 
 
-def status_lines(
-    state: str,
-    tallies: Iterable[tuple[str, str | None, int]],
-    troubled: Sequence[Mapping[str, Any]],
-    last_run: Mapping[str, Any] | None,
-    writer: str,
-) -> Iterator[str]:
-    """Where things stand: how many tags by (status, verdict), and the state's rows that need a person."""
-    yield f"state: {state}"
-    yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
-    if last_run:
-        yield f"last run: {last_run['command']}, begun {last_run['started_at']}{_ending(last_run, writer)}"
+@dataclass(frozen=True)
+class Standing:
+    """Where things stand.
+
+    Attributes:
+        state: its path.
+        counts: tags by status; what runs while nobody is at work is `cut off`.
+        verdicts: tags by verdict, `not yet` for those at the target that verify has not seen.
+        classes: tags that failed, conflict or are refused, by class.
+        troubled: the state's rows that need a person.
+        last_run: the newest run; None where there was none.
+        writer: who is at work now; empty for nobody.
+        at_work: (target, since when) of the copies that run now, the oldest first.
+        done: tags that ended in this run, and `sent` bytes of all runs; `moved` bytes of this one.
+        last_attempt: when the last copy ended.
+    """
+
+    state: str
+    counts: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    classes: Mapping[str, int]
+    troubled: Sequence[Mapping[str, Any]]
+    last_run: Mapping[str, Any] | None
+    writer: str
+    at_work: Sequence[tuple[str, str]]
+    done: int
+    moved: int
+    sent: int
+    last_attempt: str | None
+
+
+def standing_of(records: Records, project: str, writer: str) -> Standing:
+    """Ask a state."""
     counts, verdicts = Counter[str](), Counter[str]()
-    for status, verdict, number in tallies:
-        counts[_status(status, writer)] += number
+    for status, verdict, number in records.tallies(project):
+        counts[CUT_OFF if status == RUNNING and not writer else status] += number
         if verdict or status in AT_TARGET:
             verdicts[verdict or "not yet"] += number
-    yield f"tags: {', '.join(f'{number:,} {status}' for status, number in sorted(counts.items())) or 'none yet'}"
-    if verdicts:
-        yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in sorted(verdicts.items()))}"
-    failed = [row for row in troubled if row["status"] in TROUBLED]
+    troubled, last = records.troubled(project), records.last_run()
+    done, moved, ended = records.progress(int(last["id"]) if last else 0)
+    classes = Counter(row["error_class"] or FailureClass.UNKNOWN for row in troubled if row["status"] in TROUBLED)
+    return Standing(
+        str(records.path), dict(sorted(counts.items())), dict(sorted(verdicts.items())), classes, troubled, last,
+        writer, records.at_work(project) if writer else (), done, moved, records.bytes_sent(project), ended,
+    )  # fmt: skip
+
+
+def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
+    """Where things stand; `seconds` is how long the run has been on that is at work now."""
+    last, writer = standing.last_run, standing.writer
+    yield f"state: {standing.state}"
+    yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
+    if last:
+        yield f"last run: {last['command']}, begun {last['started_at']}{_ending(last, writer)}"
+    counts = ", ".join(f"{number:,} {status}" for status, number in standing.counts.items())
+    yield f"tags: {counts or 'none yet'}"
+    if standing.verdicts:
+        yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in standing.verdicts.items())}"
+    if writer:
+        yield from _progress_lines(standing, seconds)
+    failed = [row for row in standing.troubled if row["status"] in TROUBLED]
     if failed:
         yield ""
         yield from failure_lines(failed)
-    yield from _verdict_lines([row for row in troubled if row["status"] not in TROUBLED])
+    yield from _verdict_lines([row for row in standing.troubled if row["status"] not in TROUBLED])
+
+
+def _progress_lines(standing: Standing, seconds: float) -> Iterator[str]:
+    """How fast it goes, and what is under way."""
+    if standing.done and seconds > 0:
+        left = standing.counts.get(WAITING, 0) + len(standing.at_work)
+        remaining = f", about {format_duration(seconds / standing.done * left)} left" if left else ""
+        rate = format_size(standing.moved / seconds)
+        yield f"this run: {standing.done:,} tags, {format_size(standing.moved)}, {rate}/s{remaining}"
+    if standing.at_work:
+        first, since = standing.at_work[0]
+        where = first.partition("/")[2]
+        yield f"at work: {count(len(standing.at_work), 'tag')}, the longest since {since[11:19]} UTC: {where}"
 
 
 def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -56,11 +112,6 @@ def _heading(row: Mapping[str, Any]) -> str:
     if row.get("verdict_class") == FailureClass.CONFLICT:
         return f"What verify found, and no copy replaces ({MEANINGS[FailureClass.CONFLICT].advice}):"
     return "What verify found (copy brings it again):"
-
-
-def _status(status: str, writer: str) -> str:
-    """What runs while nobody is at work was cut off."""
-    return "cut off" if status == RUNNING and not writer else status
 
 
 def _ending(run: Mapping[str, Any], writer: str) -> str:
@@ -90,17 +141,18 @@ _ROW_KEYS = {
 }
 
 
-def status_document(
-    state: str, copies: Sequence[Mapping[str, Any]], last_run: Mapping[str, Any] | None, writer: str | None
-) -> dict[str, Any]:
-    """What `status --format json` prints; from the state's rows."""
+def status_document(standing: Standing, copies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `status --format json` prints; `copies` are the state's rows."""
     return {
         "version": VERSION,
         "kind": "status",
-        "state": state,
-        "writer": writer,
-        "lastRun": _run_document(last_run) if last_run else None,
+        "state": standing.state,
+        "writer": standing.writer or None,
+        "lastRun": _run_document(standing.last_run) if standing.last_run else None,
         "counts": dict(sorted(Counter(row["status"] for row in copies).items())),
+        "verdicts": dict(standing.verdicts),
+        "atWork": [{"target": target, "since": since} for target, since in standing.at_work],
+        "sentBytes": standing.sent,
         "copies": [{key: row.get(column) or None for key, column in _ROW_KEYS.items()} for row in copies],
     }
 

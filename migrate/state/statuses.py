@@ -5,6 +5,8 @@ from typing import Any
 
 WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "skipped", "failed"
 CONFLICT, REFUSED = "conflict", "refused"
+CUT_OFF = "cut off"
+"""What people are told of what runs while nobody is at work; never stored."""
 UNWANTED = "no longer wanted"
 AT_TARGET = (DONE, SKIPPED)
 TROUBLED = (FAILED, CONFLICT, REFUSED)

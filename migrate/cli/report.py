@@ -1,0 +1,127 @@
+"""`rahti-migrate report`: what happened, for people, spreadsheets, programs and browsers. Reads the state only."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from migrate.cli.options import (
+    FormatOption,
+    ManifestArgument,
+    OutputFormat,
+    ProjectOption,
+    StateOption,
+    VerboseOption,
+    json_document,
+    result,
+    say,
+    set_up_logging,
+)
+from migrate.cli.paths import check_project, state_path
+from migrate.cli.program import command_line, options_given
+from migrate.errors import ExitCode, UsageError
+from migrate.lock import holder
+from migrate.report.build import build_report
+from migrate.report.csv_form import csv_text
+from migrate.report.json_form import report_document
+from migrate.report.model import Report
+from migrate.report.text_form import markdown as markdown_text
+from migrate.report.text_form import report_lines
+from migrate.state.reading import read_records
+
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="One page for a browser; needs no other file.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All of it as one JSON document.")]
+CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="One row for each target tag.")]
+MarkdownOption = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="All of it as Markdown.")]
+RunOption = Annotated[
+    int,
+    typer.Option("--run", min=0, metavar="N", help="As things stood when that run ended.", show_default=False),
+]
+
+
+def report(
+    manifest: ManifestArgument,
+    state: StateOption = None,
+    project: ProjectOption = "",
+    run: RunOption = 0,
+    html: HtmlOption = None,
+    json_file: JsonOption = None,
+    csv: CsvOption = None,
+    markdown: MarkdownOption = None,
+    output: FormatOption = OutputFormat.TEXT,
+    verbose: VerboseOption = 0,
+) -> int:
+    """Say what happened, what needs you, how much and how long; asks no registry. FILE may be - for stdout.
+
+    Example: rahti-migrate report my-app.yaml --html report.html
+    """
+    set_up_logging(verbose)
+    made = read_report(manifest, state, project, run)
+    command = partial(command_for, manifest, options_given(state, project))
+    forms: list[tuple[Path | None, Callable[[], str]]] = [
+        (html, lambda: _html(made, command)),
+        (json_file, lambda: json.dumps(report_document(made), ensure_ascii=False, indent=1) + "\n"),
+        (csv, lambda: csv_text(made)),
+        (markdown, lambda: markdown_text(made)),
+    ]
+    chosen = [(path, make) for path, make in forms if path]
+    for path, make in chosen:
+        _write(path, make())
+    if Path("-") in [path for path, _ in chosen]:
+        return ExitCode.OK
+    if output is OutputFormat.JSON:
+        json_document(report_document(made))
+    else:
+        result(report_lines(made))
+    return ExitCode.OK
+
+
+def read_report(manifest: Path, state: Path | None, project: str, run: int = 0) -> Report:
+    """The report of a manifest's state. The manifest itself need not be there: an auditor may have the state alone.
+
+    Raises:
+        UsageError: no such project or run.
+        StateError: the state cannot be read.
+    """
+    path = state_path(manifest, state)
+    command = partial(command_for, manifest, options_given(state, project))
+    with read_records(path, manifest, target=None) as records:
+        check_project(project, records)
+        return build_report(records, command, project=project, run=run, writer=str(holder(path) or ""))
+
+
+def command_for(manifest: Path, options: tuple[str, ...], name: str) -> str:
+    """What to type for one of our commands, which may have options of its own: `finish --apply`."""
+    words = name.split()
+    own = tuple(word for word in words if word.startswith("-"))
+    return command_line(" ".join(word for word in words if word not in own), manifest, (*options, *own))
+
+
+def _html(made: Report, command: Callable[[str], str]) -> str:
+    from migrate.report.html import html  # Jinja2: loaded by who needs it
+
+    return html(made, command)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="")
+        beside.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", "name another file") from None
+    say(f"written: {path}")

@@ -1,0 +1,351 @@
+"""From what a state remembers to the one value that every report is made of. Pure, but for reading the state."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from migrate import __version__
+from migrate.errors import UsageError
+from migrate.images.failures import MEANINGS
+from migrate.images.failures import FailureClass as Class
+from migrate.images.formats import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    DOCKER_SCHEMA1,
+    DOCKER_SCHEMA1_SIGNED,
+    OCI_INDEX,
+    OCI_MANIFEST,
+)
+from migrate.images.verdicts import FINE
+from migrate.quantities import count
+from migrate.report.model import (
+    AccessChange,
+    Change,
+    FailureClass,
+    Finding,
+    Grant,
+    Image,
+    Project,
+    Report,
+    Run,
+    Workload,
+)
+from migrate.report.sharing import sharing_of
+from migrate.report.timeline import timeline_of
+from migrate.report.todo import todo_of
+from migrate.state.reading import Records
+from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, TROUBLED, UNWANTED, WAITING
+from migrate.state.times import now
+
+FORMATS = {
+    DOCKER_SCHEMA1: "Docker schema 1",
+    DOCKER_SCHEMA1_SIGNED: "Docker schema 1",
+    DOCKER_MANIFEST: "Docker",
+    DOCKER_LIST: "Docker list",
+    OCI_MANIFEST: "OCI",
+    OCI_INDEX: "OCI index",
+}
+"""What people call the media type of an image manifest."""
+_ACCESS_KINDS = ("RoleBinding", "Role")
+
+
+def build_report(
+    records: Records, command: Callable[[str], str], *, project: str = "", run: int = 0, writer: str = ""
+) -> Report:
+    """Read a state.
+
+    Args:
+        records: the state.
+        command: what to type for one of our commands on this manifest, such as `copy`.
+        project: only this one (of the source or the target); empty for all.
+        run: report as things stood when this run ended; 0 for now.
+        writer: who is at work now; empty for nobody.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    runs = tuple(_run(row, writer) for row in _with_last(records.runs()))
+    chosen = _chosen(runs, run)
+    images = tuple(_images(records, project, run, writer))
+    named = {image.target for image in images}
+    targets = {image.target_project for image in images} | {project}
+    access = tuple(_grant(row) for row in records.granted() if not project or row["project"] in targets)
+    workloads = tuple(each for each in _workloads(records) if not project or each.project in targets)
+    findings = tuple(_finding(row) for row in records.findings() if not project or row["project"] in targets)
+    todo = todo_of(images, access, workloads, findings, command)
+    last = records.last_run() or {}
+    busiest = _last_that_copied(runs, run)
+    return Report(
+        made_at=now(),
+        manifest=records.manifest_path(),
+        state=str(records.path),
+        project=project,
+        source=last.get("source") or "",
+        target=last.get("target") or "",
+        version=__version__,
+        headline=_headline(images, len(todo)),
+        well=not todo,
+        counts=dict(sorted(Counter(image.outcome for image in images).items())),
+        verdicts=dict(
+            sorted(Counter(i.verdict or "not yet" for i in images if i.verdict or i.outcome in AT_TARGET).items())
+        ),
+        todo=todo,
+        run=chosen,
+        runs=runs,
+        changes=tuple(Change(*row) for row in records.changes(chosen.number) if row[0] in named) if chosen else (),
+        timeline=tuple(timeline_of(records.attempts(busiest))) if busiest else (),
+        sharing=sharing_of([image for image in images if image.outcome in AT_TARGET], records.image_manifest_bodies()),
+        failures=tuple(_failures(images)),
+        projects=tuple(_projects(images)),
+        images=images,
+        access=access,
+        access_changes=tuple(
+            _access_change(row) for row in records.grants_written() if not project or row["project"] in targets
+        ),
+        workloads=workloads,
+        findings=findings,
+    )
+
+
+# --- runs -------------------------------------------------------------------------------------------------------
+
+
+def _with_last(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each run, and whether it is the last one, which may be at work."""
+    for place, row in enumerate(rows, start=1):
+        yield {**row, "last": place == len(rows)}
+
+
+def _run(row: Mapping[str, Any], writer: str) -> Run:
+    ended = bool(row["ended_at"])
+    return Run(
+        number=row["id"],
+        command=row["command"],
+        how="ended" if ended else "at work" if row["last"] and writer else CUT_OFF,
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        seconds=row.get("seconds"),
+        exit_code=row["exit_code"],
+        project=row.get("project") or "",
+        copied=row["copied"],
+        failed=row["failed"],
+        changed=row["changed"],
+        sent=row["sent"],
+        version=row["version"] or "",
+        skopeo_version=row["skopeo_version"] or "",
+        host=row["host"] or "",
+    )
+
+
+def _chosen(runs: Sequence[Run], number: int) -> Run | None:
+    """The run that is reported; the newest where none was named.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    if not number:
+        return runs[-1] if runs else None
+    found = next((each for each in runs if each.number == number), None)
+    if found is None:
+        raise UsageError(f"--run {number}: there is no such run", f"there are 1 to {runs[-1].number}" if runs else "")
+    return found
+
+
+def _last_that_copied(runs: Sequence[Run], number: int) -> int:
+    """The named run; else the newest that copied something. 0 for none."""
+    copied = [each.number for each in runs if each.copied or each.failed]
+    return number or (copied[-1] if copied else 0)
+
+
+# --- images -----------------------------------------------------------------------------------------------------
+
+
+def _images(records: Records, project: str, run: int, writer: str) -> Iterator[Image]:
+    then = records.outcomes_after(run) if run else {}
+    for row in records.copies(project):
+        if run and row["target"] not in then:
+            continue
+        seen = {**row, **then[row["target"]]} if run else row
+        if seen["status"] != UNWANTED:
+            yield _image(seen, writer, is_past=bool(run) and _differs(row, seen))
+
+
+def _differs(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    return any(row[name] != seen[name] for name in ("status", "error_class", "target_digest", "verdict"))
+
+
+def _image(row: Mapping[str, Any], writer: str, *, is_past: bool) -> Image:
+    """One row; of one that is otherwise by now, what is said of now is left out."""
+    repository, tag = _name(row["target"])
+    return Image(
+        target=row["target"],
+        source=row["source"],
+        source_project=row["source_project"] or "",
+        target_project=row["target_project"] or "",
+        repository=repository,
+        tag=tag,
+        outcome=CUT_OFF if row["status"] == RUNNING and not writer else row["status"],
+        verdict=row["verdict"],
+        failure=row["error_class"] or _class_of_verdict(row),
+        reason="" if is_past else _reason(row),
+        advice=_advice(row),
+        source_digest=row["source_digest"] or None,
+        target_digest=row["target_digest"] or None,
+        format_before=FORMATS.get(row["source_media_type"], row["source_media_type"]) or None,
+        format_after=FORMATS.get(row["target_media_type"] or "", row["target_media_type"]) or None,
+        size=row["size"] or 0,
+        sent=row["bytes"] or 0,
+        seconds=row["seconds"],
+        attempts=row["attempts"] or 0,
+        warnings=tuple(row["warnings"]),
+        ended_at=row["ended_at"],
+        verified_at=row["verified_at"],
+        replaced_digest=row.get("replaced_digest") or None,
+        run=row["run_id"] or 0,
+    )
+
+
+def _name(target: str) -> tuple[str, str]:
+    """Repository and tag of a target, which always has both."""
+    path, _, tag = target.partition("/")[2].rpartition(":")
+    return path, tag
+
+
+def _class_of_verdict(row: Mapping[str, Any]) -> str | None:
+    return None if row["verdict"] in (None, *FINE) else row["verdict_class"]
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    """Why it is as it is: what went wrong, else what verify found, else what the plan said."""
+    if row["error"]:
+        return str(row["error"])
+    if row["verdict"] not in (None, *FINE):
+        return str(row["verdict_words"] or "")
+    if row["status"] == DONE:
+        return "copied, and confirmed by the target"
+    return str(row["reason"] or "")
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    if row["error_class"]:
+        return str(row["advice"] or MEANINGS[Class(row["error_class"])].advice)
+    kind = _class_of_verdict(row)
+    if kind:
+        return MEANINGS[Class(kind)].advice
+    return "run copy again: it brings the tag anew" if row["verdict"] in ("missing", "different") else ""
+
+
+def _failures(images: Iterable[Image]) -> Iterator[FailureClass]:
+    """Classes of failure, the most frequent first."""
+    counts = Counter(image.failure for image in images if image.failure)
+    for name, number in counts.most_common():
+        meaning = MEANINGS[Class(name)]
+        yield FailureClass(str(name), meaning.meaning, meaning.advice, number)
+
+
+def _projects(images: Iterable[Image]) -> Iterator[Project]:
+    members: dict[str, list[Image]] = defaultdict(list)
+    for image in images:
+        members[image.target_project].append(image)
+    for name, tags in sorted(members.items()):
+        yield Project(
+            name=name,
+            tags=len(tags),
+            at_target=sum(tag.outcome in AT_TARGET for tag in tags),
+            verified=sum(tag.verdict in FINE for tag in tags),
+            troubled=sum(tag.outcome in TROUBLED or tag.verdict not in (None, *FINE) for tag in tags),
+            size=sum(tag.size for tag in tags),
+            sent=sum(tag.sent for tag in tags),
+            seconds=round(sum(tag.seconds or 0 for tag in tags), 3),
+        )
+
+
+def _headline(images: Sequence[Image], todo: int) -> str:
+    there = sum(image.outcome in AT_TARGET for image in images)
+    verified = sum(image.verdict in FINE for image in images)
+    tags = count(len(images), "tag")
+    if not images:
+        return "No image was asked for yet"
+    if there == verified == len(images):
+        return f"All {tags} are at the target and verified{'' if not todo else '; some things need you'}"
+    if there == len(images):
+        return f"All {tags} are at the target, {verified:,} of them verified"
+    left = sum(image.outcome in (WAITING, RUNNING, CUT_OFF) for image in images)
+    waiting = f", {left:,} are still to be copied" if left else ""
+    troubled = len(images) - there - left
+    return f"{there:,} of {tags} are at the target{waiting}{f', {troubled:,} need you' if troubled else ''}"
+
+
+# --- access and workloads ---------------------------------------------------------------------------------------
+
+
+def _grant(row: Mapping[str, Any]) -> Grant:
+    return Grant(
+        project=row["project"],
+        subject=row["subject"],
+        means=row["means"].strip(", "),
+        role=row["role"],
+        images=tuple(json.loads(row["images"] or "[]")),
+        why=row["why"],
+        standing=row["standing"],
+        binding=row["binding"],
+        words=row["words"],
+        holds=None if row["holds"] is None else bool(row["holds"]),
+        proof=row["proof"] or "",
+        proved_at=row["proved_at"],
+    )
+
+
+def _access_change(row: Mapping[str, Any]) -> AccessChange:
+    return AccessChange(
+        project=row["project"],
+        kind=row["kind"],
+        name=row["name"],
+        before=tuple(_in_words(json.loads(row["before"] or "null"))),
+        after=tuple(_in_words(json.loads(row["after"] or "null"))),
+        applied_at=row["applied_at"],
+        reverted_at=row["reverted_at"],
+        run=row["run_id"] or 0,
+    )
+
+
+def _in_words(document: Mapping[str, Any] | None) -> Iterator[str]:
+    """Who is in a RoleBinding, or what a Role allows, a line each."""
+    for each in (document or {}).get("subjects") or ():
+        place = f"{each['namespace']}/" if each.get("namespace") else ""
+        yield f"{each.get('kind', '')} {place}{each.get('name', '')}"
+    for rule in (document or {}).get("rules") or ():
+        names = rule.get("resourceNames") or ["all"]
+        yield f"{', '.join(rule.get('verbs') or ())} {', '.join(rule.get('resources') or ())}: {', '.join(names)}"
+
+
+def _workloads(records: Records) -> Iterator[Workload]:
+    """Every object that was looked at or applied, once."""
+    written = _written(records.objects_written())
+    for row in records.workloads():
+        applied, at = written.pop((row["project"], row["object"]), ("", None))
+        has_come = row["standing"] in ("new", "changes") and applied != "taken back" and (at or "") >= row["planned_at"]
+        yield Workload(
+            row["project"], row["object"], row["place"], tuple(json.loads(row["images"] or "[]")),
+            "same" if has_come else row["standing"], row["words"], applied, at,
+        )  # fmt: skip
+    for (project, label), (applied, at) in written.items():
+        yield Workload(project, label, "", (), "", "", applied, at)
+
+
+def _written(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """(project, `Deployment/web`) -> what was done last, and when."""
+    found: dict[tuple[str, str], tuple[str, str | None]] = {}
+    for row in rows:
+        key = (row["project"], f"{row['kind']}/{row['name']}")
+        done = "taken back" if row["reverted_at"] else "made" if row["created"] else "changed"
+        if done == "changed" and found.get(key, ("",))[0] == "made":
+            done = "made"
+        found[key] = (done, row["reverted_at"] or row["applied_at"])
+    return found
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    names = ("folder", "project", "file", "object", "path", "rule", "says", "mode", "before", "after", "words")
+    return Finding(line=row["line"], **{name: str(row[name] or "") for name in names})

@@ -1,0 +1,206 @@
+"""Everything that is known of one image: as a value, as lines of one screen, as a document. Pure, but for the state."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from migrate.errors import UsageError
+from migrate.quantities import count, format_duration, format_size
+from migrate.report.json_form import plain
+from migrate.report.model import VERSION, Finding, Grant, Image, Report, Workload
+from migrate.report.sharing import blobs_of
+from migrate.state.reading import Records
+
+_FEW, _SHOWN = 8, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A layer or config: how many other images of this migration have it, and where the target was seen to have it."""
+
+    digest: str
+    size: int
+    others: int
+    held_in: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try, in which run, and what came of it."""
+
+    run: int
+    number: int
+    started_at: str
+    ended_at: str
+    sent: int
+    outcome: str
+    failure: str | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a run left of it."""
+
+    run: int
+    outcome: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One target tag and everything around it."""
+
+    image: Image
+    blobs: tuple[Blob, ...]
+    attempts: tuple[Attempt, ...]
+    history: tuple[Moment, ...]
+    access: tuple[Grant, ...]
+    workloads: tuple[Workload, ...]
+    findings: tuple[Finding, ...]
+
+
+def find_image(report: Report, name: str) -> Image:
+    """The image that a person means: by its target or source, with or without the registry, or by a digest.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    found = [image for image in report.images if name in _exact(image)]
+    found = found or [image for image in report.images if name in _loose(image)]
+    if not found:
+        near = [image.name for image in report.images if name.rpartition("/")[2].partition(":")[0] in image.name]
+        listed = f"there are {', '.join(near[:_FEW])}" if near else "status and report list what there is"
+        raise UsageError(f"{name}: this state knows no such image", listed)
+    if len(found) > 1:
+        more = f", and {len(found) - _FEW} more" if len(found) > _FEW else ""
+        listed = f"say one of {', '.join(image.name for image in found[:_FEW])}{more}"
+        raise UsageError(f"{name}: that may be any of {count(len(found), 'tag')}", listed)
+    return found[0]
+
+
+def _exact(image: Image) -> tuple[str, ...]:
+    """What names exactly one target tag."""
+    return (image.target, image.name)
+
+
+def _loose(image: Image) -> Iterator[str]:
+    """What may name several: its source, a repository, a digest."""
+    source = image.source.partition("@")[0]
+    for name in (image.source, source, source.rpartition(":")[0], image.target.rpartition(":")[0]):
+        yield name
+        yield name.partition("/")[2]
+    yield from filter(None, (image.source_digest, image.target_digest))
+
+
+def explain(report: Report, records: Records, image: Image) -> Explained:
+    """Gather what is known around an image."""
+    bodies = records.image_manifest_bodies()
+    shared = Counter(digest for each in _distinct(report.images) for digest in dict(blobs_of(each, bodies)))
+    blobs = [
+        Blob(digest, size, max(shared[digest] - 1, 0), tuple(records.repositories_with(digest)))
+        for digest, size in dict(blobs_of(image.source_digest or "", bodies)).items()
+    ]
+    names = {image.name, f"{image.repository}@{image.target_digest}"}
+    stream = image.repository.partition("/")[2]
+    workloads = [w for w in report.workloads if any(_names(each, names) for each in w.images)]
+    objects = {(w.project, w.object) for w in workloads}
+    return Explained(
+        image,
+        tuple(blobs),
+        tuple(_attempt(row) for row in records.attempts(target=image.target)),
+        tuple(Moment(*row) for row in records.history(image.target)),
+        tuple(g for g in report.access if g.project == image.target_project and stream in (g.images or (stream,))),
+        tuple(workloads),
+        tuple(f for f in report.findings if (f.project, f.object) in objects and _is_about(f, image)),
+    )
+
+
+def _distinct(images: Sequence[Image]) -> set[str]:
+    return {image.source_digest for image in images if image.source_digest}
+
+
+def _names(reference: str, names: set[str]) -> bool:
+    """Whether a reference of a workload is one of these, whatever its registry; without a tag it is `latest`."""
+    path = reference.partition("/")[2]
+    return path in names or (":" not in path and "@" not in path and f"{path}:latest" in names)
+
+
+def _is_about(finding: Finding, image: Image) -> bool:
+    return any(image.repository.partition("/")[2] in text for text in (finding.before, finding.after))
+
+
+def _attempt(row: dict[str, Any]) -> Attempt:
+    return Attempt(
+        row["run_id"], row["number"], row["started_at"], row["ended_at"], row["bytes"] or 0, row["outcome"],
+        row["error_class"], row["error"] or "",
+    )  # fmt: skip
+
+
+def explain_document(found: Explained) -> dict[str, Any]:
+    """`explain --format json`."""
+    return {"version": VERSION, "kind": "explained", **plain(found)}
+
+
+def explain_lines(found: Explained) -> Iterator[str]:
+    """One screen of text."""
+    image = found.image
+    yield f"{image.name}: {image.outcome}{f', verified: {image.verdict}' if image.verdict else ''}"
+    if image.reason:
+        yield f"  {image.reason}"
+    if image.advice:
+        yield f"  -> {image.advice}"
+    yield ""
+    yield from _ends(image)
+    for warning in image.warnings:
+        yield f"changed   {warning}"
+    yield from _blob_lines(found.blobs)
+    yield from _attempt_lines(found)
+    for grant in found.access:
+        what = ", ".join(grant.images) or grant.role
+        holds = {None: "not tried", True: "holds", False: "does NOT hold"}[grant.holds]
+        yield f"access    {grant.means}: {what}, {grant.standing}, {holds}{f' ({grant.proof})' if grant.proof else ''}"
+    for each in found.workloads[:_SHOWN]:
+        words = f": {each.words}" if each.words else ""
+        yield f"workload  {each.object} of {each.project}: {each.applied or each.standing}{words}"
+    for finding in found.findings[:_SHOWN]:
+        change = f"{finding.before} -> {finding.after}" if finding.after else finding.words or finding.says
+        yield f"          {finding.file}:{finding.line} {finding.rule}: {change}"
+
+
+def _ends(image: Image) -> Iterator[str]:
+    yield f"source    {image.source.partition('@')[0]}"
+    yield f"          {image.format_before or 'not read'}, {image.source_digest or 'no digest known'}"
+    yield f"target    {image.target}"
+    yield f"          {image.format_after or image.outcome}, {image.target_digest or 'no digest known'}"
+    if image.replaced_digest:
+        yield f"          replaced {image.replaced_digest} (onConflict: overwrite)"
+
+
+def _blob_lines(blobs: Sequence[Blob]) -> Iterator[str]:
+    if not blobs:
+        return
+    shared = [blob for blob in blobs if blob.others]
+    parts = f", {len(shared)} shared with other images" if shared else ""
+    yield f"layers    {len(blobs)} blobs, {format_size(sum(blob.size for blob in blobs))}{parts}"
+    for blob in blobs[:_SHOWN]:
+        others = f", in {count(blob.others, 'other image')}" if blob.others else ""
+        held = f", at the target in {', '.join(blob.held_in[:2])}" if blob.held_in else ""
+        yield f"          {blob.digest[:19]} {format_size(blob.size)}{others}{held}"
+    if len(blobs) > _SHOWN:
+        yield f"          ... and {len(blobs) - _SHOWN} more (--format json has all)"
+
+
+def _attempt_lines(found: Explained) -> Iterator[str]:
+    for attempt in found.attempts[-_SHOWN:]:
+        took = format_duration(max(_seconds(attempt.ended_at) - _seconds(attempt.started_at), 0))
+        words = f": {attempt.words}" if attempt.words else f", {format_size(attempt.sent)} sent in {took}"
+        yield f"run {attempt.run:<5} {attempt.started_at[:19]}Z try {attempt.number} {attempt.outcome}{words}"
+    if not found.attempts:
+        yield from (f"run {each.run:<5} {each.outcome}" for each in found.history[-_SHOWN:])
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

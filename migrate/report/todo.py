@@ -1,0 +1,116 @@
+"""What needs a person, the most important first; what to do about it, and what to type. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from migrate.images.failures import MEANINGS, FailureClass
+from migrate.images.verdicts import Verdict
+from migrate.quantities import count
+from migrate.report.model import Finding, Grant, Image, Todo, Workload
+from migrate.state.statuses import AT_TARGET, TROUBLED
+
+
+def todo_of(
+    images: Sequence[Image],
+    access: Sequence[Grant],
+    workloads: Sequence[Workload],
+    findings: Sequence[Finding],
+    command: Callable[[str], str],
+) -> tuple[Todo, ...]:
+    """The list.
+
+    Args:
+        images: one for each target tag.
+        access: what is wanted.
+        workloads: how each object stands.
+        findings: what rules found.
+        command: what to type for one of our commands, such as `copy`.
+    """
+    return (
+        *_failed(images, command),
+        *_left(images, command),
+        *_unverified(images, command),
+        *_grants(access, command),
+        *_objects(workloads, findings, command),
+    )
+
+
+def _failed(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+    kinds = Counter(image.failure or FailureClass.UNKNOWN for image in images if image.outcome in TROUBLED)
+    for kind, number in kinds.most_common():
+        meaning = MEANINGS[FailureClass(kind)]
+        yield Todo(
+            "images", number, f"{count(number, 'tag')}: {meaning.meaning} ({kind})", meaning.advice, command("copy")
+        )
+
+
+def _left(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+    number = sum(image.outcome not in (*AT_TARGET, *TROUBLED) for image in images)
+    if number:
+        yield Todo("images", number, f"{count(number, 'tag')} still to be copied", "go on copying", command("copy"))
+
+
+def _unverified(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+    there = [image for image in images if image.outcome not in TROUBLED]
+    wrong = [image for image in there if image.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
+    ours = sum(image.failure is None for image in wrong)
+    if ours:
+        words = f"{count(ours, 'tag')} missing or different at the target"
+        yield Todo("images", ours, words, "copy brings them again", command("copy"))
+    if len(wrong) > ours:
+        words = f"{count(len(wrong) - ours, 'tag')} with other content at the target, which no copy replaces"
+        yield Todo("images", len(wrong) - ours, words, MEANINGS[FailureClass.CONFLICT].advice, command("verify"))
+    unknown = sum(image.verdict == Verdict.UNKNOWN for image in there)
+    if unknown:
+        words = f"{count(unknown, 'tag')} could not be verified"
+        yield Todo("images", unknown, words, "see to what is named, then verify again", command("verify"))
+    unseen = sum(image.outcome in AT_TARGET and image.verdict is None for image in there)
+    if unseen:
+        words = f"{count(unseen, 'tag')} at the target, not verified yet"
+        yield Todo("images", unseen, words, "compare them with the source", command("verify"))
+
+
+def _grants(access: Sequence[Grant], command: Callable[[str], str]) -> Iterator[Todo]:
+    groups = (
+        (
+            [g for g in access if g.standing == "refused"],
+            "impossible as written",
+            "see why, mend `access`",
+            "access plan",
+        ),
+        ([g for g in access if g.standing == "add"], "not applied yet", "apply them", "access apply"),
+        ([g for g in access if g.holds is False], "found not to hold", "see why", "access verify"),
+        (
+            [g for g in access if g.standing == "there" and g.holds is None],
+            "applied, and not proved yet",
+            "try them as the grantee would",
+            "access verify",
+        ),
+    )
+    for members, words, advice, name in groups:
+        if members:
+            number = len(members)
+            yield Todo("access", number, f"{count(number, 'grant')} {words}", advice, command(name))
+
+
+def _objects(
+    workloads: Sequence[Workload], findings: Sequence[Finding], command: Callable[[str], str]
+) -> Iterator[Todo]:
+    asked = [finding for finding in findings if finding.mode in ("blocked", "asked")]
+    if asked:
+        number, objects = len(asked), len({(f.project, f.file, f.object) for f in asked})
+        words = f"{count(number, 'finding')} in {count(objects, 'object')} of workloads to settle first"
+        yield Todo("workloads", number, words, "each says what to do", command("rewrite"))
+    groups = (
+        ("refused", "refused by the target", "mend what is named", "finish"),
+        ("conflict", "in conflict with what others manage there", "see which fields", "finish"),
+        ("waits", "waiting for their images to be verified", "copy and verify, then finish", "finish --apply"),
+    )
+    for standing, words, advice, name in groups:
+        number = sum(workload.standing == standing for workload in workloads)
+        if number:
+            yield Todo("workloads", number, f"{count(number, 'object')} {words}", advice, command(name))
+    number = sum(workload.standing in ("new", "changes") for workload in workloads)
+    if number:
+        words = f"{count(number, 'object')} of workloads not applied yet"
+        yield Todo("workloads", number, words, "apply them when you are ready", command("finish --apply"))
