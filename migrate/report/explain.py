@@ -1,5 +1,6 @@
 """Everything that is known of one image: as a value, as lines of one screen, as a document. Pure, but for the state."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def explain(report: Report, records: Records, image: Image) -> Explained:
     names = {image.name, f"{image.repository}@{image.target_digest}"}
     stream = image.repository.partition("/")[2]
     workloads = [w for w in report.workloads if any(_names(each, names) for each in w.images)]
-    objects = {(w.project, w.object) for w in workloads}
+    projects = {w.project for w in workloads} | {image.target_project}
     return Explained(
         image,
         tuple(blobs),
@@ -114,7 +115,7 @@ def explain(report: Report, records: Records, image: Image) -> Explained:
         tuple(Moment(*row) for row in records.history(image.target)),
         tuple(g for g in report.access if g.project == image.target_project and stream in (g.images or (stream,))),
         tuple(workloads),
-        tuple(f for f in report.findings if (f.project, f.object) in objects and _is_about(f, image)),
+        tuple(f for f in report.findings if f.project in projects and _is_about(f, image)),
     )
 
 
@@ -129,7 +130,12 @@ def _names(reference: str, names: set[str]) -> bool:
 
 
 def _is_about(finding: Finding, image: Image) -> bool:
-    return any(image.repository.partition("/")[2] in text for text in (finding.before, finding.after))
+    """Whether a finding's values name the image, by its repository at the target or at the source."""
+    source = image.source.partition("@")[0].partition("/")[2].rpartition(":")[0]
+    name = re.compile(
+        "|".join(rf"(?<![\w.-]){re.escape(each)}(?![\w./-])" for each in (image.repository, source) if each)
+    )
+    return any(name.search(text) for text in (finding.before, finding.after))
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:

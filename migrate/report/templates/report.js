@@ -102,7 +102,7 @@
       const last = Math.min(this.from + this.most, rows.length);
       this.body.replaceChildren(...rows.slice(this.from, last).flatMap((item) => this.lines(item)));
       const all = rows.length === this.rows.length ? "" : ` (of ${this.rows.length.toLocaleString("en")})`;
-      this.count.textContent = rows.length ? `${(this.from + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${rows.length.toLocaleString("en")}${all}` : `nothing${all}`;
+      this.count.textContent = rows.length ? `${(this.from + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${rows.length.toLocaleString("en")}${all}` : `nothing${all}`;
       this.back.hidden = this.next.hidden = rows.length <= this.size;
       this.back.disabled = this.from === 0; this.next.disabled = last >= rows.length;
     }
