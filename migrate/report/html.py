@@ -17,14 +17,16 @@ from markupsafe import Markup, escape
 
 from migrate.images.verdicts import FINE
 from migrate.printable import printable
-from migrate.quantities import format_duration, format_size
-from migrate.report.model import Image, Report, Run, Slot
+from migrate.quantities import count, format_duration, format_size
+from migrate.report.model import Image, Project, Report, Run, Slot
 from migrate.state.statuses import AT_TARGET
 
 _FIRST = 5
 """What needs a person is shown at once, so many; more where it is unfolded."""
 _PAGE, _PAGES = 20, {"images": 50}
 _HEIGHT, _WIDTH, _BASE = 130, 640, 150
+_BARS, _BAR, _NAMES, _NAME = 10, 22, 150, 22
+"""Projects that have a bar of their own; how high that is, how wide its name, and of how many letters."""
 _SHARES = (
     ("sent", "were sent"),
     ("there", "the target had already, or lent from another repository"),
@@ -66,13 +68,20 @@ def html(report: Report, command: Callable[[str], str]) -> str:
         loader=PackageLoader("migrate.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"time": _time, "ending": _ending, "first_upper": _first_upper, "words": _words}
+    environment.filters |= {
+        "time": _time,
+        "ending": _ending,
+        "first_upper": _first_upper,
+        "words": _words,
+        "shortened": _shortened,
+    }
     style, script = _own("report.css"), _own("report.js")
     tables = tuple(_tables(report, command))
     shares = tuple(_shares(report))
     return environment.get_template("report.html.j2").render(
         report=report, style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),  # noqa: S704 - our own
         cards=tuple(_cards(report)), chart=_chart(report.timeline), shares=shares,
+        bars=_bars(report.projects) if len(report.projects) > 1 else [], bar_height=_BAR,
         first=_FIRST, total=format_size(report.sharing.total), tables=tables,
         sections=tuple(_sections(report, tables, shares)),
     )  # fmt: skip
@@ -98,6 +107,10 @@ def _ending(run: Run) -> str:
 
 def _first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}\u2026"
 
 
 def _words(text: str) -> Markup:
@@ -172,6 +185,24 @@ def _shares(report: Report) -> Iterator[dict[str, Any]]:
         x += width
 
 
+def _bars(projects: Sequence[Project]) -> list[dict[str, Any]]:
+    """The largest projects: bytes at the target, and how many of them were sent; the others as one bar."""
+    ordered = sorted(projects, key=lambda project: -project.size)
+    shown = [(project.name, project.size, project.sent) for project in ordered[:_BARS]]
+    rest = ordered[_BARS:]
+    if rest:
+        shown.append((count(len(rest), "other project"), sum(p.size for p in rest), sum(p.sent for p in rest)))
+    top = max((size for _, size, _ in shown), default=0) or 1
+    room = _WIDTH - _NAMES
+    return [
+        {
+            "y": place * _BAR, "name": name, "words": f"{format_size(size)}, {format_size(sent)} sent",
+            "x": _NAMES, "width": f"{room * size / top:.1f}", "sent": f"{room * min(sent, size) / top:.1f}",
+        }
+        for place, (name, size, sent) in enumerate(shown)
+    ]  # fmt: skip
+
+
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +210,12 @@ def _tables(report: Report, command: Callable[[str], str]) -> Iterator[_Table]:
     if len(report.projects) > 1:
         yield _table("projects", "Projects", "", report.projects, _PROJECTS, lambda project: project.troubled > 0)
     yield _table("images", "Images", "One row for each target tag.", report.images, _images(command), _is_bad)
+    changed = [image for image in report.images if image.warnings]
+    if changed:
+        words = (
+            "What does not arrive as it is at the source: fields that conversion drops, signatures, notes of the copy."
+        )
+        yield _table("on-the-way", "Changed on the way", words, changed, _ON_THE_WAY)
     if report.changes and len(report.runs) > 1 and report.run:
         words = f"What run {report.run.number} left otherwise than the runs before."
         yield _table("changes", "Changed by this run", words, report.changes, _CHANGES)
@@ -300,6 +337,10 @@ _PROJECTS = (
     _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
     _Column("Took, one after another", lambda p: p.seconds, "seconds", flags=("wide",)),
     _Column("Its images", lambda p: p.name, flags=("fold",), link=(("images", "images"), ("access", "grants"))),
+)
+_ON_THE_WAY = (
+    _Column("Image", lambda i: i.name, flags=("name",)),
+    _Column("What", lambda i: "; ".join(i.warnings), flags=("long",)),
 )
 _CHANGES = (
     _Column("Image", lambda c: c.target.partition("/")[2], flags=("name",)),
