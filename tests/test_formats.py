@@ -367,9 +367,9 @@ def test_schema_1_tells_when_it_was_made_and_how_it_runs() -> None:
     assert content_of(manifest, None).runtime == (("Cmd", '["x"]'),)
 
 
-def test_schema_1_without_any_history_is_empty_and_no_error() -> None:
-    manifest = schema1()
-    assert (created(manifest, None), content_of(manifest, None)) == ("", Content("", (), None, ()))
+def test_schema_1_without_layers_is_no_image() -> None:
+    with pytest.raises(NotAnImageManifestError, match="a broken image manifest"):
+        schema1()
 
 
 # --- what is in it ----------------------------------------------------------------------------------------------

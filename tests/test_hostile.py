@@ -9,7 +9,7 @@ from fault_table import ALWAYS, PHASES, Lab, check, ending, lab
 from registrylab.faults import HOSTILE
 
 KINDS = ("link", "carry", "schema 1", "linked index")
-SECONDS, MEGABYTES = 60, 150
+SECONDS, MEGABYTES = 60, 250
 
 
 @pytest.fixture(scope="module")

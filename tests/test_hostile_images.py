@@ -20,6 +20,8 @@ GOOD = make_image([LAYER])
 DEEP = '{"a":' * 50_000 + "1" + "}" * 50_000
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\u202e\u2066\r\n"
 MEGABYTES = 200
+MANY = range(300)
+"""Layers of one image."""
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
@@ -30,6 +32,11 @@ def manifest(**changes: Any) -> dict[str, Any]:
 def described(**changes: Any) -> dict[str, Any]:
     """The good image's layer with something else in it."""
     return {**json.loads(GOOD.body)["layers"][0], **changes}
+
+
+def tiny(number: int) -> dict[str, Any]:
+    """A layer that holds a number."""
+    return described(digest=sha256(b"%d" % number), size=len(b"%d" % number))
 
 
 def listed(**changes: Any) -> dict[str, Any]:
@@ -61,7 +68,7 @@ MANIFESTS: dict[str, tuple[str, Any]] = {
     "type-with-escapes": (DOCKER_MANIFEST, manifest(layers=[described(mediaType=ESCAPE)])),
     "urls-elsewhere": (DOCKER_MANIFEST, manifest(layers=[described(urls=["file:///etc/passwd", "http://127.0.0.1:1/"])])),
     "urls-of-another-type": (DOCKER_MANIFEST, manifest(layers=[described(urls=5)])),
-    "very-many-layers": (DOCKER_MANIFEST, manifest(layers=[described(digest=sha256(b"%d" % n)) for n in range(900)])),
+    "very-many-layers": (DOCKER_MANIFEST, manifest(layers=[tiny(n) for n in MANY])),
     "annotations-with-escapes": (DOCKER_MANIFEST, manifest(annotations={ESCAPE: ESCAPE, "a": 5})),
     "list-of-nothing": (DOCKER_LIST, {"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": []}),
     "list-of-numbers": (DOCKER_LIST, {"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": [1, 2]}),
@@ -116,7 +123,7 @@ def raw(content: Any) -> bytes:
 def served() -> tuple[dict[str, tuple[str, bytes]], dict[str, bytes]]:
     """Repository -> (media type, body); and the blobs."""
     bodies = {name: (media_type, raw(content)) for name, (media_type, content) in MANIFESTS.items()}
-    blobs = dict(GOOD.blobs)
+    blobs = {**GOOD.blobs, **{sha256(b"%d" % n): b"%d" % n for n in MANY}}
     for name, content in CONFIGS.items():
         config = raw(content)
         blobs[sha256(config)] = config
@@ -161,7 +168,7 @@ def test_images_that_mean_ill_hurt_only_themselves(
         body = f"images: [{names}]\ndefaults: {{engine: {engine}}}"
         path = ends.through(ends.manifest(body), source=near.host)
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        ran = [ends.run(command, path) for command in ("plan", "copy", "verify", "status")]
+        ran = [ends.run(command, path) for command in ("copy", "verify", "status")]
         assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < before + MEGABYTES * 1000
         for each in ran:
             assert_printable(each)

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,11 +34,12 @@ def small(name: str) -> Image:
 @contextmanager
 def at_first(host: str, phase: str, happens: Callable[[], object]) -> Iterator[Gateway]:
     """A gateway in which something happens just before the first request of a phase is answered."""
-    waiting = [happens]
+    waiting, happening = [happens], threading.Lock()
 
     def handle(request: Request, forward: Forward) -> Answer:
-        if request.phase == phase and waiting:
-            waiting.pop()()
+        with happening:  # others of this phase wait until it has happened
+            if request.phase == phase and waiting:
+                waiting.pop()()
         return forward(request)
 
     with gateway(host, handle) as made:

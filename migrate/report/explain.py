@@ -167,7 +167,7 @@ def explain_lines(found: Explained) -> Iterator[str]:
     for grant in found.access:
         what = ", ".join(grant.images) or grant.role
         holds = {None: "not tried", True: "holds", False: "does NOT hold"}[grant.holds]
-        yield f"access    {grant.means}: {what}, {grant.standing}, {holds}{f' ({grant.proof})' if grant.proof else ''}"
+        yield f"access    {grant.means}: {what}, {grant.how}, {holds}{f' ({grant.proof})' if grant.proof else ''}"
     for each in found.workloads[:_SHOWN]:
         words = f": {each.words}" if each.words else ""
         yield f"workload  {each.object} of {each.project}: {each.applied or each.standing}{words}"

@@ -351,7 +351,7 @@ _GRANTS = (
     _Column("Project", lambda g: g.project),
     _Column("Who", lambda g: g.means, flags=("name",)),
     _Column("What", lambda g: ", ".join(g.images) or f"every image, by {g.role}"),
-    _Column("Standing", lambda g: g.standing, flags=("outcome",)),
+    _Column("Standing", lambda g: g.how, flags=("outcome",)),
     _Column("Holds", lambda g: "not tried" if g.holds is None else "yes" if g.holds else "no"),
     _Column("How that is known", lambda g: g.proof or g.words, flags=("long",)),
     _Column("Subject", lambda g: g.subject, flags=("fold",)),

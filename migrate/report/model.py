@@ -192,6 +192,11 @@ class Grant:
     proof: str
     proved_at: str | None
 
+    @property
+    def how(self) -> str:
+        """The standing, for people."""
+        return {"add": "not applied yet", "refused": "impossible as written"}.get(self.standing, self.standing)
+
 
 @dataclass(frozen=True, slots=True)
 class AccessChange:

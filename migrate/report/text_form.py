@@ -125,7 +125,7 @@ def _markdown(report: Report) -> Iterator[str]:
         (image.name, "; ".join(image.warnings)) for image in report.images if image.warnings
     ])  # fmt: skip
     yield from _section("Who may pull", ("project", "who", "what", "standing", "holds"), [
-        (g.project, g.subject, ", ".join(g.images) or g.role, g.standing, _holds(g.holds, g.proof))
+        (g.project, g.subject, ", ".join(g.images) or g.role, g.how, _holds(g.holds, g.proof))
         for g in report.access
     ])  # fmt: skip
     yield from _section("Workloads", ("project", "object", "standing", "applied", "why"), [
