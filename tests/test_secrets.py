@@ -1,6 +1,7 @@
 """A password that must appear nowhere: arguments, environments of other programs, logs, state, left-over files."""
 
 import base64
+import json
 import os
 import signal
 import stat
@@ -115,6 +116,10 @@ def test_no_word_of_a_long_run_holds_the_password(ends: Ends, link: SlowLink) ->
         for output in ("text", "json"):
             ran = ends.run(command, manifest, "--format", output, "-vv", XDG_RUNTIME_DIR=str(runtime(ends)))
             said.append(ran.text)
+    files = ("--html", "r.html", "--json", "r.json", "--csv", "r.csv", "--markdown", "r.md")
+    said += [ends.run("report", manifest, "-vv", *files).text, ends.run("status", manifest, "--metrics", "m.prom").text]
+    image = json.loads((ends.folder / "r.json").read_text())["images"][0]["target"]
+    said += [ends.run("explain", manifest, image, "--format", output, "-vv").text for output in ("text", "json")]
     assert log.stat().st_size > 0
     assert holding(ends.folder) == []
     assert not any(canary in text.encode() for canary in CANARIES for text in said)

@@ -6,9 +6,7 @@ page's own Content-Security-Policy lets no other script or style run.
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -16,14 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from migrate.images.verdicts import FINE
-from migrate.printable import printable
 from migrate.quantities import count, format_duration, format_size
-from migrate.report.model import Image, Project, Report, Run, Slot
+from migrate.report.model import Project, Report, Run, Slot
+from migrate.report.tables import Table, tables_of, time_in_words
 from migrate.state.statuses import AT_TARGET
 
 _FIRST = 5
 """What needs a person is shown at once, so many; more where it is unfolded."""
-_PAGE, _PAGES = 20, {"images": 50}
 _HEIGHT, _WIDTH, _BASE = 130, 640, 150
 _BARS, _BAR, _NAMES, _NAME = 10, 22, 150, 22
 """Projects that have a bar of their own; how high that is, how wide its name, and of how many letters."""
@@ -35,33 +32,6 @@ _SHARES = (
 )
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column: how its values are made, and how they are shown.
-
-    `kind` is text, number, size, seconds or time; `flags` are those of report.js: fold (only where a row is opened),
-    wide (not in a narrow window), long, name, code, outcome, command, link.
-    """
-
-    label: str
-    value: Callable[[Any], Any]
-    kind: str = "text"
-    flags: tuple[str, ...] = ()
-    link: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of the page, its rows as JSON."""
-
-    id: str
-    title: str
-    words: str
-    number: int
-    data: Markup
-    page: int
-
-
 def html(report: Report, command: Callable[[str], str]) -> str:
     """The page; `command` is what to type for one of our commands, such as `explain`."""
     environment = Environment(
@@ -69,14 +39,14 @@ def html(report: Report, command: Callable[[str], str]) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "time": _time,
+        "time": time_in_words,
         "ending": _ending,
         "first_upper": _first_upper,
         "words": _words,
         "shortened": _shortened,
     }
     style, script = _own("report.css"), _own("report.js")
-    tables = tuple(_tables(report, command))
+    tables = tuple(tables_of(report, command))
     shares = tuple(_shares(report))
     return environment.get_template("report.html.j2").render(
         report=report, style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),  # noqa: S704 - our own
@@ -94,10 +64,6 @@ def _own(name: str) -> str:
 def _hash(text: str) -> str:
     """As Content-Security-Policy names an inline script or style (CSP 3, section 2.3.1)."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _time(value: str) -> str:
-    return f"{value[:10]} {value[11:19]} UTC"
 
 
 def _ending(run: Run) -> str:
@@ -121,7 +87,7 @@ def _words(text: str) -> Markup:
     )
 
 
-def _sections(report: Report, tables: Sequence[_Table], shares: Sequence[Any]) -> Iterator[tuple[str, str]]:
+def _sections(report: Report, tables: Sequence[Table], shares: Sequence[Any]) -> Iterator[tuple[str, str]]:
     yield "todo", "What needs you"
     if report.timeline or shares:
         yield "pictures", "How it went"
@@ -201,202 +167,3 @@ def _bars(projects: Sequence[Project]) -> list[dict[str, Any]]:
         }
         for place, (name, size, sent) in enumerate(shown)
     ]  # fmt: skip
-
-
-# --- tables -----------------------------------------------------------------------------------------------------
-
-
-def _tables(report: Report, command: Callable[[str], str]) -> Iterator[_Table]:
-    if len(report.projects) > 1:
-        yield _table("projects", "Projects", "", report.projects, _PROJECTS, lambda project: project.troubled > 0)
-    yield _table("images", "Images", "One row for each target tag.", report.images, _images(command), _is_bad)
-    changed = [image for image in report.images if image.warnings]
-    if changed:
-        words = (
-            "What does not arrive as it is at the source: fields that conversion drops, signatures, notes of the copy."
-        )
-        yield _table("on-the-way", "Changed on the way", words, changed, _ON_THE_WAY)
-    if report.changes and len(report.runs) > 1 and report.run:
-        words = f"What run {report.run.number} left otherwise than the runs before."
-        yield _table("changes", "Changed by this run", words, report.changes, _CHANGES)
-    if report.access:
-        words = "Who is to be let in at the target, and whether that was found to hold."
-        yield _table(
-            "access", "Who may pull", words, report.access, _GRANTS, lambda g: g.standing != "there" or g.holds is False
-        )
-    if report.access_changes:
-        words = "What was written at the target."
-        yield _table("access-changes", "Access that was written", words, report.access_changes, _ACCESS_CHANGES)
-    if report.workloads:
-        needs = ("waits", "conflict", "refused")
-        yield _table("workloads", "Workloads", "", report.workloads, _WORKLOADS, lambda w: w.standing in needs)
-    if report.findings:
-        words = "What the rules changed, and what is to be known. Values of Secrets and variables are not shown."
-        yield _table(
-            "findings",
-            "Findings in workloads",
-            words,
-            report.findings,
-            _FINDINGS,
-            lambda f: f.mode in ("blocked", "asked"),
-        )
-    if report.runs:
-        yield _table("runs", "Runs", "", report.runs[::-1], _RUNS)
-
-
-def _table(
-    name: str,
-    title: str,
-    words: str,
-    rows: Sequence[Any],
-    columns: Sequence[_Column],
-    bad: Callable[[Any], bool] | None = None,
-) -> _Table:
-    strings: dict[str, int] = {}
-    data = {
-        "columns": [_column(column) for column in columns],
-        "rows": [[_cell(column, row, strings) for column in columns] for row in rows],
-        "strings": strings,
-        "bad": "".join("1" if bad(row) else "0" for row in rows) if bad else "",
-    }
-    data["strings"] = list(strings)
-    return _Table(name, title, words, len(rows), _json(data), _PAGES.get(name, _PAGE))
-
-
-def _column(column: _Column) -> dict[str, Any]:
-    return {
-        "label": column.label,
-        "type": column.kind,
-        **dict.fromkeys(column.flags, True),
-        "link": column.link or None,
-    }
-
-
-def _cell(column: _Column, row: Any, strings: dict[str, int]) -> Any:
-    """A number, or the place of a text among all texts, each of which stands in the page once."""
-    value = column.value(row)
-    if column.kind in ("number", "size", "seconds"):
-        return value
-    lines = ("" if value is None else str(value)).split("\n")
-    return strings.setdefault("\n".join(map(printable, lines)), len(strings))
-
-
-def _json(data: Any) -> Markup:
-    """JSON that ends no script element and begins no other one (HTML, section 4.12.1.3)."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # noqa: S704 - escaped just now
-
-
-def _is_bad(image: Image) -> bool:
-    return image.outcome not in AT_TARGET or image.verdict not in (None, *FINE)
-
-
-def _joined(values: Sequence[str]) -> str:
-    return "\n".join(values)
-
-
-def _images(command: Callable[[str], str]) -> tuple[_Column, ...]:
-    fold = ("fold",)
-    return (
-        _Column("Image", lambda i: i.name, flags=("name",)),
-        _Column("Outcome", lambda i: f"{i.outcome}, {i.verdict}" if i.verdict else i.outcome, flags=("outcome",)),
-        _Column("Why", lambda i: i.reason, flags=("long",)),
-        _Column("Format", lambda i: f"{i.format_before or '?'} → {i.format_after or '?'}", flags=("wide",)),
-        _Column("Size", lambda i: i.size, "size"),
-        _Column("Sent", lambda i: i.sent, "size", flags=("wide",)),
-        _Column("Took", lambda i: i.seconds, "seconds", flags=("wide",)),
-        _Column("Tries", lambda i: i.attempts, "number", flags=("wide",)),
-        _Column("Class", lambda i: i.failure, flags=("wide",)),
-        _Column("What to do", lambda i: i.advice, flags=fold),
-        _Column("Source", lambda i: i.source, flags=fold),
-        _Column("Target", lambda i: i.target, flags=fold),
-        _Column("Digest at the source", lambda i: i.source_digest, flags=(*fold, "code")),
-        _Column("Digest at the target", lambda i: i.target_digest, flags=(*fold, "code")),
-        _Column("Changed on the way", lambda i: _joined(i.warnings), flags=fold),
-        _Column("Replaced (onConflict: overwrite)", lambda i: i.replaced_digest, flags=(*fold, "code")),
-        _Column("Copied", lambda i: i.ended_at, "time", flags=fold),
-        _Column("Verified", lambda i: i.verified_at, "time", flags=fold),
-        _Column("Workloads that name it", lambda i: i.name, flags=fold, link=_OF_IMAGE),
-        _Column("Who may pull from its project", lambda i: i.target_project, flags=fold, link=_OF_PROJECT),
-        _Column("Everything known of it", lambda i: f"{command('explain')} {i.name}", flags=(*fold, "command")),
-    )
-
-
-_OF_IMAGE = (("workloads", "objects"), ("findings", "what changed there"))
-_OF_PROJECT = (("access", "grants"), ("access-changes", "written"))
-_OF_OBJECT = (("findings", "findings"),)
-_PROJECTS = (
-    _Column("Project", lambda p: p.name, flags=("name",)),
-    _Column("Tags", lambda p: p.tags, "number"),
-    _Column("At the target", lambda p: p.at_target, "number"),
-    _Column("Verified", lambda p: p.verified, "number"),
-    _Column("Need you", lambda p: p.troubled, "number"),
-    _Column("Size", lambda p: p.size, "size"),
-    _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
-    _Column("Took, one after another", lambda p: p.seconds, "seconds", flags=("wide",)),
-    _Column("Its images", lambda p: p.name, flags=("fold",), link=(("images", "images"), ("access", "grants"))),
-)
-_ON_THE_WAY = (
-    _Column("Image", lambda i: i.name, flags=("name",)),
-    _Column("What", lambda i: "; ".join(i.warnings), flags=("long",)),
-)
-_CHANGES = (
-    _Column("Image", lambda c: c.target.partition("/")[2], flags=("name",)),
-    _Column("Before", lambda c: c.before or "not known"),
-    _Column("After", lambda c: c.after),
-)
-_GRANTS = (
-    _Column("Project", lambda g: g.project),
-    _Column("Who", lambda g: g.means, flags=("name",)),
-    _Column("What", lambda g: ", ".join(g.images) or f"every image, by {g.role}"),
-    _Column("Standing", lambda g: g.how, flags=("outcome",)),
-    _Column("Holds", lambda g: "not tried" if g.holds is None else "yes" if g.holds else "no"),
-    _Column("How that is known", lambda g: g.proof or g.words, flags=("long",)),
-    _Column("Subject", lambda g: g.subject, flags=("fold",)),
-    _Column("Wished by", lambda g: g.why, flags=("fold",)),
-    _Column("RoleBinding", lambda g: g.binding, flags=("fold",)),
-    _Column("Proved", lambda g: g.proved_at, "time", flags=("fold",)),
-)
-_ACCESS_CHANGES = (
-    _Column("Project", lambda c: c.project),
-    _Column("Object", lambda c: f"{c.kind}/{c.name}", flags=("name",)),
-    _Column("Before", lambda c: ", ".join(c.before) or "nothing"),
-    _Column("After", lambda c: ", ".join(c.after), flags=("long",)),
-    _Column("Written", lambda c: c.applied_at, "time"),
-    _Column("Taken back", lambda c: c.reverted_at, "time"),
-)
-_WORKLOADS = (
-    _Column("Object", lambda w: w.object, flags=("name",)),
-    _Column("Project", lambda w: w.project),
-    _Column("At the target", lambda w: w.standing, flags=("outcome",)),
-    _Column("Done", lambda w: f"{w.applied} {_time(w.applied_at)}" if w.applied and w.applied_at else w.applied),
-    _Column("Why", lambda w: w.words, flags=("long",)),
-    _Column("File", lambda w: w.place, flags=("fold",)),
-    _Column("Images", lambda w: _joined(w.images), flags=("fold",)),
-    _Column("Changes", lambda w: w.object, flags=("fold",), link=_OF_OBJECT),
-)
-_FINDINGS = (
-    _Column("Object", lambda f: f.object or f.file, flags=("name",)),
-    _Column("How much of you", lambda f: f.mode, flags=("outcome",)),
-    _Column("What", lambda f: f.words or f.says, flags=("long",)),
-    _Column("Before", lambda f: f.before, flags=("code",)),
-    _Column("After", lambda f: f.after, flags=("code",)),
-    _Column("Rule", lambda f: f.rule),
-    _Column("Project", lambda f: f.project, flags=("wide",)),
-    _Column("Place", lambda f: f"{f.file}:{f.line} {f.path}", flags=("fold",)),
-    _Column("The rule says", lambda f: f.says, flags=("fold",)),
-)
-_RUNS = (
-    _Column("Run", lambda r: r.number, "number"),
-    _Column("Command", lambda r: r.command),
-    _Column("Begun", lambda r: r.started_at, "time"),
-    _Column("Took", lambda r: r.seconds, "seconds"),
-    _Column("Copied", lambda r: r.copied, "number"),
-    _Column("Failed", lambda r: r.failed, "number"),
-    _Column("Changed", lambda r: r.changed, "number"),
-    _Column("Sent", lambda r: r.sent, "size"),
-    _Column("End", lambda r: f"exit code {r.exit_code}" if r.how == "ended" else r.how),
-    _Column("Project", lambda r: r.project or "all", flags=("wide",)),
-)
