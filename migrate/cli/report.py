@@ -123,5 +123,6 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8", newline="")
         beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written: {error.strerror}", "name another file") from None
     say(f"written: {path}")

@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+from migrate.report import model
 from migrate.report.model import VERSION, Report
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -46,24 +47,33 @@ def report_schema() -> dict[str, Any]:
     from pydantic import TypeAdapter  # takes longer to load than most reports need
 
     schema = TypeAdapter(Report).json_schema(mode="serialization")
-    whole = _renamed(schema)
-    for shape in (*whole["$defs"].values(), whole):
-        shape["required"] = list(shape["properties"])
-        shape["additionalProperties"] = False
-        words, _, attributes = shape.get("description", "").partition("Attributes:")
-        shape["description"] = " ".join(words.split())
-        for name, said in _said(attributes).items():
-            shape["properties"][_key(name)]["description"] = said
+    shapes = {name: _explained(getattr(model, name), _renamed(shape)) for name, shape in schema["$defs"].items()}
+    whole = _explained(Report, _renamed(schema))
     whole["properties"]["toolVersion"] = whole["properties"].pop("version")
     whole["properties"] = {"version": {"const": VERSION}, "kind": {"const": "report"}, **whole["properties"]}
     whole["required"] = list(whole["properties"])
-    return {"$schema": SCHEMA_ID, **whole, "title": "rahti-migrate report"}
+    return {"$schema": SCHEMA_ID, "title": "rahti-migrate report", **whole, "$defs": shapes}
+
+
+def _explained(kind: type[Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape of an object, with what the docstring of its class says of it and of each attribute."""
+    words, _, attributes = (kind.__doc__ or "").partition("Attributes:")
+    properties = shape["properties"]
+    for name, said in _said(attributes).items():
+        properties[_key(name)] = {"description": said, **properties[_key(name)]}
+    return {
+        "type": "object",
+        "description": " ".join(words.split()),
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _said(attributes: str) -> dict[str, str]:
     """What a docstring says of each attribute: `name, other: words`, which may run over several lines."""
     found: dict[str, str] = {}
-    for part in re.split(r"\n(?=    \S)", attributes):
+    for part in re.split(r"\n(?=        \S)", attributes):
         names, _, words = " ".join(part.split()).partition(": ")
         found |= {name: words for name in names.split(", ") if words}
     return found
