@@ -30,6 +30,7 @@ from migrate.report.model import Image, Report
 from migrate.report.sharing import sharing_of
 from migrate.report.text_form import markdown
 from migrate.report.timeline import timeline_of
+from migrate.state.opening import open_state
 from migrate.state.times import stamp
 
 ROOT = Path(__file__).parent.parent
@@ -163,6 +164,33 @@ def test_a_report_while_a_copy_runs_disturbs_nothing(ends: Ends, moved: Path) ->
             assert ends.run("report", moved, "--html", "r.html").code == 0
         busy.communicate()
         assert busy.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, "was cut off"),
+        (1, "could not go on"),
+        (4, "ended because a login was missing"),
+        (5, "stopped at its limit"),
+        (130, "was interrupted"),
+    ],
+)
+def test_no_report_says_all_is_well_where_the_last_run_did_not_end(ends: Ends, code: int | None, words: str) -> None:
+    manifest, path = ends.manifest("images: [a]"), ends.folder / "state/m.db"
+    path.parent.mkdir()
+    with open_state(path, manifest) as state:
+        pass
+    assert [each["words"] for each in report(ends, manifest)["todo"]] == ["nothing was run yet"]
+    with open_state(path, manifest) as state:
+        state.begin_run("copy", "old.fi", "new.fi")
+        if code is not None:
+            state.end_run(code, {})
+    found = report(ends, manifest)
+    assert not found["well"]
+    assert found["todo"][0]["words"].startswith(f"run 1 (copy) {words}")
+    assert found["todo"][0]["command"].endswith(f" copy {manifest}")
+    assert ends.run("report", manifest, "--html", "r.html").code == 0
 
 
 # --- explain ----------------------------------------------------------------------------------------------------

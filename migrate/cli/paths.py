@@ -31,4 +31,6 @@ def check_project(project: str, records: Records) -> None:
     """
     known = records.projects() if project else []
     if project and project not in known:
-        raise UsageError(f"--project {project}: nothing of it is in {records.path}", f"it has {', '.join(known)}")
+        raise UsageError(
+            f"--project {project}: nothing of it is in {records.path}", f"it has {', '.join(known) or 'nothing yet'}"
+        )

@@ -73,7 +73,7 @@ def build_report(
     access = tuple(_grant(row) for row in records.granted() if not project or row["project"] in targets)
     workloads = tuple(each for each in _workloads(records) if not project or each.project in targets)
     findings = tuple(_finding(row) for row in records.findings() if not project or row["project"] in targets)
-    todo = todo_of(images, access, workloads, findings, command)
+    todo = todo_of(chosen, images, access, workloads, findings, command)
     last = records.last_run() or {}
     busiest = _last_that_copied(runs, run)
     return Report(

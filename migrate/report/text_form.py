@@ -48,7 +48,8 @@ def _change_lines(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _facts(report: Report) -> Iterator[str]:
-    yield f"{report.source} -> {report.target}{f', project {report.project}' if report.project else ''}"
+    if report.source:
+        yield f"{report.source} -> {report.target}{f', project {report.project}' if report.project else ''}"
     sharing, run = report.sharing, report.run
     if sharing.total:
         parts = (

@@ -3,14 +3,25 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from migrate.errors import ExitCode
 from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.verdicts import Verdict
 from migrate.quantities import count
-from migrate.report.model import Finding, Grant, Image, Todo, Workload
-from migrate.state.statuses import AT_TARGET, TROUBLED
+from migrate.report.model import Finding, Grant, Image, Run, Todo, Workload
+from migrate.state.statuses import AT_TARGET, CUT_OFF, TROUBLED
+
+_ENDINGS = {
+    ExitCode.FAILED: ("could not go on", "see what it said, mend it, run it again"),
+    ExitCode.USAGE: ("was asked for something impossible", "see what it said"),
+    ExitCode.LOGIN: ("ended because a login was missing, refused or expired", "log in again, then run it again"),
+    ExitCode.LIMIT: ("stopped at its limit", "run it again to go on"),
+    ExitCode.INTERRUPTED: ("was interrupted", "run it again to go on"),
+}
+"""What is left to do after a run that ended with this exit code; after 3 it stands in what failed."""
 
 
 def todo_of(
+    run: Run | None,
     images: Sequence[Image],
     access: Sequence[Grant],
     workloads: Sequence[Workload],
@@ -20,6 +31,7 @@ def todo_of(
     """The list.
 
     Args:
+        run: the one that is reported; None where there was none.
         images: one for each target tag.
         access: what is wanted.
         workloads: how each object stands.
@@ -27,12 +39,26 @@ def todo_of(
         command: what to type for one of our commands, such as `copy`.
     """
     return (
+        *_ended(run, command),
         *_failed(images, command),
         *_left(images, command),
         *_unverified(images, command),
         *_grants(access, command),
         *_objects(workloads, findings, command),
     )
+
+
+def _ended(run: Run | None, command: Callable[[str], str]) -> Iterator[Todo]:
+    """A run that did not come to its end has more to do, even where nothing of it is known."""
+    if run is None:
+        yield Todo("run", 1, "nothing was run yet", "begin with a look at what would be copied", command("plan"))
+        return
+    again = command("finish --apply" if run.command == "finish" else run.command)
+    if run.how == CUT_OFF:
+        yield Todo("run", 1, f"run {run.number} ({run.command}) was cut off", "run it again to go on", again)
+    elif run.exit_code in _ENDINGS:
+        words, advice = _ENDINGS[ExitCode(run.exit_code)]
+        yield Todo("run", 1, f"run {run.number} ({run.command}) {words}", advice, again)
 
 
 def _failed(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
