@@ -91,6 +91,21 @@ def test_a_report_of_one_project_tells_of_no_other(ends: Ends, moved: Path) -> N
     assert "it has a, a-2, b" in refused.err
 
 
+def test_what_to_type_for_an_image_works_as_it_stands(ends: Ends, moved: Path) -> None:
+    assert ends.run("report", moved, "--project", "b", "--html", "r.html").code == 0
+    page = (ends.folder / "r.html").read_text()
+    (command,) = set(re.findall(r"explain [^\"]*b/app3:1", page))
+    assert "--project" not in command
+    assert ends.run(*command.split()).code == 0
+
+
+@pytest.mark.parametrize("name", [".", "/", ""])
+def test_a_folder_is_no_file_for_a_report(ends: Ends, moved: Path, name: str) -> None:
+    refused = ends.run("report", moved, "--html", name)
+    assert refused.code == 2
+    assert "is a folder\n  -> name a file" in refused.err
+
+
 def test_every_run_can_be_told_again(ends: Ends, source: LabClient, moved: Path) -> None:
     assert ends.run("verify", moved).code == 3
     source.push("a/app0", IMAGES[2], "1", "9")

@@ -159,6 +159,16 @@ def test_a_link_to_a_filtered_table_works_from_outside(browser: Any, small: tupl
     found.context.close()
 
 
+def test_a_link_that_is_no_good_harms_nothing(browser: Any, small: tuple[Path, dict[str, Any]]) -> None:
+    found = Seen(browser, small[0])
+    found.page.goto(f"{small[0].as_uri()}#images?100%")
+    found.page.reload()
+    found.page.wait_for_selector("html[data-ready]")
+    assert found.page.locator("#filter-images").input_value() == "100%"
+    assert found.words == []
+    found.context.close()
+
+
 def test_hostile_words_are_shown_as_they_are(seen: Seen) -> None:
     seen.page.locator("#filter-images").fill("<script>alert(1)</script>")
     assert seen.page.locator("#images tbody tr").count() > 3

@@ -16,7 +16,6 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.paths import state_path
-from migrate.cli.program import options_given
 from migrate.cli.report import command_for
 from migrate.errors import ExitCode
 from migrate.lock import holder
@@ -44,7 +43,7 @@ def explain(
     """
     set_up_logging(verbose)
     path = state_path(manifest, state)
-    command = partial(command_for, manifest, options_given(state, ""))
+    command = partial(command_for, manifest, state, "")
     with read_records(path, manifest, target=None) as records:
         report = build_report(records, command, writer=str(holder(path) or ""))
         found = explained(report, records, find_image(report, image))

@@ -63,7 +63,7 @@ def report(
     """
     set_up_logging(verbose)
     made = read_report(manifest, state, project, run)
-    command = partial(command_for, manifest, options_given(state, project))
+    command = partial(command_for, manifest, state, project)
     forms: list[tuple[Path | None, Callable[[], str]]] = [
         (html, lambda: _html(made, command)),
         (json_file, lambda: json.dumps(report_document(made), ensure_ascii=False, indent=1) + "\n"),
@@ -90,16 +90,17 @@ def read_report(manifest: Path, state: Path | None, project: str, run: int = 0) 
         StateError: the state cannot be read.
     """
     path = state_path(manifest, state)
-    command = partial(command_for, manifest, options_given(state, project))
+    command = partial(command_for, manifest, state, project)
     with read_records(path, manifest, target=None) as records:
         check_project(project, records)
         return build_report(records, command, project=project, run=run, writer=str(holder(path) or ""))
 
 
-def command_for(manifest: Path, options: tuple[str, ...], name: str) -> str:
+def command_for(manifest: Path, state: Path | None, project: str, name: str) -> str:
     """What to type for one of our commands, which may have options of its own: `finish --apply`."""
     words = name.split()
     own = tuple(word for word in words if word.startswith("-"))
+    options = options_given(state, "" if name == "explain" else project)  # which knows every project
     return command_line(" ".join(word for word in words if word not in own), manifest, (*options, *own))
 
 
@@ -118,6 +119,8 @@ def _write(path: Path, text: str) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
+    if not path.name or path.is_dir():
+        raise UsageError(f"{path}: is a folder", "name a file")
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_text(text, encoding="utf-8", newline="")

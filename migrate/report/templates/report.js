@@ -21,7 +21,7 @@
   }
   const shown = {
     size: (value) => (value ? size(value) : "-"),
-    seconds: (value) => (value === null ? "-" : value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`),
+    seconds: (value) => (value === null ? "-" : value < 59.95 ? `${value.toFixed(1)} s` : `${Math.floor(Math.round(value) / 60)} min ${Math.round(value) % 60} s`),
     number: (value) => (value === null ? "-" : value.toLocaleString("en")),
     time: (value) => (value ? value.replace("T", " ").replace(/\.\d+Z$/, "Z") : ""),
   };
@@ -150,7 +150,7 @@
     const [id, query] = location.hash.slice(1).split("?");
     const table = tables.get(id);
     if (!table || query === undefined) return;
-    table.input.value = decodeURIComponent(query);
+    try { table.input.value = decodeURIComponent(query); } catch { table.input.value = query; }
     table.filter(table.input.value);
     document.getElementById(id).scrollIntoView();
   }
