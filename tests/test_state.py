@@ -216,6 +216,16 @@ def test_a_verdict_is_kept_until_something_else_is_put(state: State) -> None:
     assert (found["verdict"], found["verdict_words"], found["verified_at"]) == (None, None, None)
 
 
+def test_what_was_found_equal_is_no_longer_so_once_something_else_is_wanted(state: State) -> None:
+    copy, newer = wanted(delivery("a")), wanted(delivery("b"))
+    put(state, copy)
+    state.record_verified([Verified(copy, Verdict.EQUAL, "", made_of(copy))], deep=False)
+    plan(state, replace(copy, action=Action.SKIP, present=made_of(copy)))
+    assert row(state)["verdict"] == "equal"
+    plan(state, replace(newer, present=made_of(copy)))
+    assert (row(state)["status"], row(state)["verdict"]) == ("waiting", None)
+
+
 def test_runs_are_kept_with_how_they_ended(state: State) -> None:
     begun = state.last_run()
     assert begun

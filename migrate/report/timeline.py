@@ -32,7 +32,7 @@ def timeline_of(attempts: Sequence[Mapping[str, Any]], slots: int = SLOTS) -> It
     zero = datetime.fromtimestamp(first, UTC)
     for place in range(slots):
         at = (zero + timedelta(seconds=place * width)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        yield Slot(at, round(width, 3), round(moved[place] / width, 1), round(busy[place] / width, 3))
+        yield Slot(at, round(width, 6), round(moved[place] / width, 1), round(busy[place] / width, 3))
 
 
 def _spans(attempts: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, int]]:

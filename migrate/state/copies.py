@@ -152,6 +152,8 @@ class CopyRows(Rows):
             self._keep_what_was_seen(plan, rows)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
+            fine = f"verdict in {tuple(map(str, FINE))}"  # what was found fine is no longer what is wanted
+            self._db.execute(f"update copies set verdict = null where {fine} and status not in (?, ?)", [DONE, SKIPPED])  # noqa: S608 - constants
             seen = now()
             read = ((digest, m.media_type, m.body, seen) for digest, m in plan.image_manifests.items())
             self._db.conn.executemany("insert or ignore into image_manifests values (?, ?, ?, ?)", read)
