@@ -208,6 +208,14 @@ def test_no_report_says_all_is_well_where_the_last_run_did_not_end(ends: Ends, c
     assert ends.run("report", manifest, "--html", "r.html").code == 0
 
 
+def test_what_verify_misses_is_not_at_the_target(ends: Ends, moved: Path) -> None:
+    with closing(sqlite3.connect(ends.folder / "state/m.db")) as db, db:
+        db.execute("update copies set verdict = 'missing' where target like '%/b/app1:%'")
+    found = report(ends, moved)
+    assert found["headline"].startswith("4 of 7 tags are at the target")
+    assert [project["atTarget"] for project in found["projects"]] == [3, 1]
+
+
 # --- explain ----------------------------------------------------------------------------------------------------
 
 

@@ -47,7 +47,6 @@ FORMATS = {
     OCI_INDEX: "OCI index",
 }
 """What people call the media type of an image manifest."""
-_ACCESS_KINDS = ("RoleBinding", "Role")
 
 
 def build_report(
@@ -252,7 +251,7 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
         yield Project(
             name=name,
             tags=len(tags),
-            at_target=sum(tag.outcome in AT_TARGET for tag in tags),
+            at_target=sum(tag.is_there for tag in tags),
             verified=sum(tag.verdict in FINE for tag in tags),
             troubled=sum(tag.outcome in TROUBLED or tag.verdict not in (None, *FINE) for tag in tags),
             size=sum(tag.size for tag in tags),
@@ -262,7 +261,7 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
 
 
 def _headline(images: Sequence[Image], todo: int) -> str:
-    there = sum(image.outcome in AT_TARGET for image in images)
+    there = sum(image.is_there for image in images)
     verified = sum(image.verdict in FINE for image in images)
     tags = count(len(images), "tag")
     if not images:

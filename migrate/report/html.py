@@ -17,7 +17,6 @@ from migrate.images.verdicts import FINE
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.model import Project, Report, Run, Slot
 from migrate.report.tables import Table, tables_of, time_in_words
-from migrate.state.statuses import AT_TARGET
 
 _FIRST = 5
 """What needs a person is shown at once, so many; more where it is unfolded."""
@@ -100,7 +99,7 @@ def _sections(report: Report, tables: Sequence[Table], shares: Sequence[Any]) ->
 def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
     """Number, words, and more in small."""
     tags = len(report.images)
-    there = sum(image.outcome in AT_TARGET for image in report.images)
+    there = sum(image.is_there for image in report.images)
     verified = sum(image.verdict in FINE for image in report.images)
     yield f"{there:,} of {tags:,}", "tags at the target", ""
     yield f"{verified:,} of {there:,}", "compared with the source, and equal", ""

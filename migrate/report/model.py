@@ -5,6 +5,9 @@ Sizes are bytes, durations seconds, times RFC 3339 in UTC; what is not known is 
 
 from dataclasses import dataclass, field
 
+from migrate.images.verdicts import Verdict
+from migrate.state.statuses import AT_TARGET
+
 VERSION = 1
 """Of the JSON document; docs/report.schema.json describes it."""
 
@@ -85,6 +88,11 @@ class Image:
     verified_at: str | None
     replaced_digest: str | None
     run: int
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is at the target, as far as is known: copied or found there, and not missed by verify since."""
+        return self.outcome in AT_TARGET and self.verdict != Verdict.MISSING
 
     @property
     def name(self) -> str:
