@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +141,7 @@ def test_a_row_unfolds_and_leads_to_its_workloads_and_grants(seen: Seen, small: 
     assert f" explain m.yaml --state m.db {name}" in words
     seen.page.locator("#images dl a", has_text="objects (").click()
     assert workload["object"] in seen.column("workloads", 2)
-    assert seen.page.locator("#filter-workloads").input_value() == name
+    assert seen.page.locator("#filter-workloads").input_value() == f'image="{name}"'
     seen.page.locator("#images dl a", has_text="grants (").click()
     assert seen.column("access", 2) == [image["targetProject"]]
 
@@ -265,3 +267,73 @@ def test_thirty_thousand_rows_stay_usable(browser: Any, tmp_path: Path) -> None:
     assert int(found.count("images").split(" of ")[1].split(" ")[0].replace(",", "")) >= troubled
     assert found.words == []
     found.context.close()
+
+
+def test_a_link_finds_what_it_names_and_nothing_like_it(browser: Any, tmp_path: Path) -> None:
+    """`shop` is not `workshop`, `:1` is not `:10`, and a class is not a word in somebody's reason."""
+    path = make_state(tmp_path, 0)
+    names = ["shop/app:1", "shop/app:10", "workshop/app:1", "shop/app2:1"]
+    with closing(sqlite3.connect(path)) as db, db:
+        for name in names:
+            project = name.partition("/")[0]
+            db.execute(
+                "insert into copies (target, source, source_project, target_project, status, reason, warnings) "
+                "values (?, ?, ?, ?, 'failed', 'the auth of unavailable, not-found', '[]')",
+                [f"new.fi/{name}", f"old.fi/{name}", project, project],
+            )
+            db.execute(
+                "insert into workloads (folder, project, object, place, images, standing, words, planned_at) "
+                "values ('out', ?, ?, '', ?, 'new', '', '')",
+                [project, f"Deployment/{name}", json.dumps([f"svc:5000/{name}"])],
+            )
+            db.execute(
+                "insert into findings (folder, project, file, line, object, path, rule, says, mode, before, after, "
+                "words, found_at) values ('out', ?, 'a.yaml', 1, ?, 'image', 'image-names', '', 'done', ?, '', '', '')",
+                [project, f"Deployment/{name}", f"docker-registry.default.svc:5000/{name}"],
+            )
+        db.execute("update copies set error_class = 'not-found', error = 'gone' where target like '%/workshop/%'")
+        db.execute("update copies set error_class = 'unavailable', error = 'no' where target like '%/shop/app:1'")
+    argv = [sys.executable, "-m", "migrate", "report", "m.yaml", "--state", "m.db", "--html", "r.html"]
+    subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
+    found = Seen(browser, tmp_path / "r.html")
+    found.page.locator("#failures a", has_text="not-found").click()
+    assert found.column("images", 2) == ["workshop/app:1"]
+    found.page.locator("#filter-images").fill('image="shop/app:1"')
+    assert found.column("images", 2) == ["shop/app:1"]
+    found.page.locator("#images td.fold button").first.click()
+    links = found.page.locator("#images dl a").all_inner_texts()
+    assert links == ["objects (1)", "what changed there (1)"]
+    found.page.locator("#images dl a", has_text="objects (").click()
+    assert found.column("workloads", 2) == ["Deployment/shop/app:1"]
+    found.page.locator("#workloads td.fold button").first.click()
+    found.page.locator("#workloads dl a", has_text="findings (1)").click()
+    assert found.column("findings", 2) == ["Deployment/shop/app:1"]
+    found.page.locator("#filter-projects").fill("workshop")
+    found.page.locator("#projects td.fold button").first.click()
+    assert found.page.locator("#projects dl a").all_inner_texts() == ["images (1)", "workloads (1)"]
+    assert found.words == []
+    found.context.close()
+
+
+def test_a_row_that_is_unfolded_by_key_keeps_the_focus(seen: Seen) -> None:
+    button = seen.page.locator("#images td.fold button").nth(3)
+    button.focus()
+    for expanded in ("true", "false", "true"):
+        seen.page.keyboard.press("Enter")
+        assert seen.page.evaluate("document.activeElement.ariaExpanded") == expanded
+
+
+def test_what_a_narrow_window_leaves_out_stands_where_the_row_is_unfolded(
+    browser: Any, small: tuple[Path, dict[str, Any]]
+) -> None:
+    for width, is_there in ((1400, False), (400, True)):
+        found = Seen(browser, small[0], width=width)
+        found.page.locator("#images td.fold button").first.click()
+        assert ("Docker → OCI" in found.page.locator("#images dl").inner_text()) == is_there
+        assert found.page.locator("#images th", has_text="Format").is_visible() != is_there
+        found.context.close()
+
+
+def test_pictures_say_of_which_run_they_are(seen: Seen, small: tuple[Path, dict[str, Any]]) -> None:
+    assert small[1]["timelineRun"] == 1
+    assert seen.page.locator("#timeline-words").inner_text().startswith("Run 1: ")

@@ -19,7 +19,13 @@ def check_is_there(manifest: Path) -> None:
 
 
 def state_path(manifest: Path, chosen: Path | None) -> Path:
-    """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory."""
+    """Where a manifest's state is: `--state`, else state/<manifest name>.db under the current directory.
+
+    Raises:
+        UsageError: it is a folder.
+    """
+    if chosen and chosen.is_dir():
+        raise UsageError(f"--state {chosen}: is a folder", f"name a file in it: {chosen / manifest.stem}.db")
     return chosen or Path("state") / f"{manifest.stem}.db"
 
 

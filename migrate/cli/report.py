@@ -62,7 +62,6 @@ def report(
     Example: rahti-migrate report my-app.yaml --html report.html
     """
     set_up_logging(verbose)
-    made = read_report(manifest, state, project, run)
     command = partial(command_for, manifest, state, project)
     forms: list[tuple[Path | None, Callable[[], str]]] = [
         (html, lambda: _html(made, command)),
@@ -71,6 +70,9 @@ def report(
         (markdown, lambda: markdown_text(made)),
     ]
     chosen = [(path, make) for path, make in forms if path]
+    if sum(str(path) == "-" for path, _ in chosen) > 1:
+        raise UsageError("-: only one of the reports can go to stdout", "name a file for each of the others")
+    made = read_report(manifest, state, project, run)
     for path, make in chosen:
         _write(path, make())
     if Path("-") in [path for path, _ in chosen]:

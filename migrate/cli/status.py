@@ -51,7 +51,7 @@ def status(
 ) -> int:
     """Say where things stand now, also while another process copies; asks no registry.
 
-    Exit code 0: all is done and verified, and the last run ended well; else 3.
+    Exit code 0: all is done, verify found nothing wrong (it need not have run), and the last run ended well; else 3.
 
     Example: rahti-migrate status my-app.yaml --watch
     """

@@ -17,7 +17,7 @@ from migrate.images.formats import (
     OCI_INDEX,
     OCI_MANIFEST,
 )
-from migrate.images.verdicts import FINE
+from migrate.images.verdicts import FINE, Verdict
 from migrate.quantities import count
 from migrate.report.model import (
     AccessChange,
@@ -35,7 +35,7 @@ from migrate.report.sharing import sharing_of
 from migrate.report.timeline import timeline_of
 from migrate.report.todo import todo_of
 from migrate.state.reading import Records
-from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, TROUBLED, UNWANTED, WAITING
+from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, UNWANTED, WAITING
 from migrate.state.times import now
 
 FORMATS = {
@@ -64,17 +64,19 @@ def build_report(
     Raises:
         UsageError: there is no such run.
     """
-    runs = tuple(_run(row, writer) for row in _with_last(records.runs()))
-    chosen = _chosen(runs, run)
-    images = tuple(_images(records, project, run, writer))
-    named = {image.target for image in images}
-    targets = {image.target_project for image in images} | {project}
-    access = tuple(_grant(row) for row in records.granted() if not project or row["project"] in targets)
-    workloads = tuple(each for each in _workloads(records) if not project or each.project in targets)
-    findings = tuple(_finding(row) for row in records.findings() if not project or row["project"] in targets)
+    past = _is_past(records, run)
+    runs = tuple(_runs(records, project, run, writer))
+    chosen = runs[-1] if runs else None
+    images = tuple(_images(records, project, run if past else 0, writer))
+    ours = _ours(images, project)
+    access = () if past else tuple(_grant(row) for row in records.granted() if ours(row["project"]))
+    workloads = () if past else tuple(each for each in _workloads(records) if ours(each.project))
+    findings = () if past else tuple(_finding(row) for row in records.findings() if ours(row["project"]))
+    written = [row for row in records.grants_written() if ours(row["project"])]
     todo = todo_of(chosen, images, access, workloads, findings, command)
     last = records.last_run() or {}
-    busiest = _last_that_copied(runs, run)
+    busiest = next((each.number for each in reversed(runs) if each.copied or each.failed), 0)
+    there = [image for image in images if image.is_there]
     return Report(
         made_at=now(),
         manifest=records.manifest_path(),
@@ -91,29 +93,39 @@ def build_report(
         ),
         todo=todo,
         run=chosen,
+        is_past=past,
         runs=runs,
-        changes=tuple(Change(*row) for row in records.changes(chosen.number) if row[0] in named) if chosen else (),
-        timeline=tuple(timeline_of(records.attempts(busiest))) if busiest else (),
-        sharing=sharing_of([image for image in images if image.outcome in AT_TARGET], records.image_manifest_bodies()),
+        changes=tuple(_changes(records, chosen, project)) if chosen else (),
+        timeline_run=run or busiest,
+        timeline=tuple(timeline_of(records.attempts(run or busiest, project))),
+        sharing=sharing_of(there, records.image_manifest_bodies()),
         failures=tuple(_failures(images)),
         projects=tuple(_projects(images)),
         images=images,
         access=access,
-        access_changes=tuple(
-            _access_change(row) for row in records.grants_written() if not project or row["project"] in targets
-        ),
+        access_changes=tuple(_access_change(row) for row in written if not past or row["run_id"] <= run),
         workloads=workloads,
         findings=findings,
     )
 
 
+def _ours(images: Iterable[Image], project: str) -> Callable[[str], bool]:
+    """Whether something of a project of the target is told."""
+    targets = {image.target_project for image in images} | {project}
+    return lambda name: not project or name in targets
+
+
 # --- runs -------------------------------------------------------------------------------------------------------
 
 
-def _with_last(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each run, and whether it is the last one, which may be at work."""
-    for place, row in enumerate(rows, start=1):
-        yield {**row, "last": place == len(rows)}
+def _runs(records: Records, project: str, last: int, writer: str) -> Iterator[Run]:
+    """The runs up to one (0 for all) that had to do with a project."""
+    newest = int((records.last_run() or {"id": 0})["id"])
+    for row in records.runs(project):
+        made = _run(row, writer if row["id"] == newest else "")
+        is_of_project = not project or made.project in ("", project) or made.copied or made.failed or made.changed
+        if made.number == last or (is_of_project and (not last or made.number < last)):
+            yield made
 
 
 def _run(row: Mapping[str, Any], writer: str) -> Run:
@@ -121,7 +133,7 @@ def _run(row: Mapping[str, Any], writer: str) -> Run:
     return Run(
         number=row["id"],
         command=row["command"],
-        how="ended" if ended else "at work" if row["last"] and writer else CUT_OFF,
+        how="ended" if ended else "at work" if writer else CUT_OFF,
         started_at=row["started_at"],
         ended_at=row["ended_at"],
         seconds=row.get("seconds"),
@@ -137,45 +149,53 @@ def _run(row: Mapping[str, Any], writer: str) -> Run:
     )
 
 
-def _chosen(runs: Sequence[Run], number: int) -> Run | None:
-    """The run that is reported; the newest where none was named.
+def _is_past(records: Records, number: int) -> bool:
+    """Whether a run (0 for the last) is an earlier one than the last.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: there is no such run, or nothing was kept of how it left things.
     """
-    if not number:
-        return runs[-1] if runs else None
-    found = next((each for each in runs if each.number == number), None)
-    if found is None:
-        raise UsageError(f"--run {number}: there is no such run", f"there are 1 to {runs[-1].number}" if runs else "")
-    return found
+    last = int((records.last_run() or {"id": 0})["id"])
+    if number > last:
+        raise UsageError(f"--run {number}: there is no such run", f"there are 1 to {last}" if last else "")
+    past = 0 < number < last
+    if past and not records.knows_run(number):
+        raise UsageError(
+            f"--run {number}: an older rahti-migrate made it, and did not keep how it left things",
+            "leave --run out: every run is listed with what it copied",
+        )
+    return past
 
 
-def _last_that_copied(runs: Sequence[Run], number: int) -> int:
-    """The named run; else the newest that copied something. 0 for none."""
-    copied = [each.number for each in runs if each.copied or each.failed]
-    return number or (copied[-1] if copied else 0)
+def _changes(records: Records, run: Run, project: str) -> Iterator[Change]:
+    """What a run left otherwise; what runs while nobody is at work was cut off."""
+    cut_off = {} if run.how == "at work" else {RUNNING: CUT_OFF}
+    for target, before, after in records.changes(run.number, project):
+        yield Change(target, cut_off.get(before, before), cut_off.get(after, after))
 
 
 # --- images -----------------------------------------------------------------------------------------------------
 
 
-def _images(records: Records, project: str, run: int, writer: str) -> Iterator[Image]:
-    then = records.outcomes_after(run) if run else {}
+def _images(records: Records, project: str, past_run: int, writer: str) -> Iterator[Image]:
+    """The tags as they are, or as an earlier run left them."""
+    then = records.outcomes_after(past_run) if past_run else {}
     for row in records.copies(project):
-        if run and row["target"] not in then:
+        if past_run and row["target"] not in then:
             continue
-        seen = {**row, **then[row["target"]]} if run else row
+        seen = _as_it_was(row, then[row["target"]]) if past_run else row
         if seen["status"] != UNWANTED:
-            yield _image(seen, writer, is_past=bool(run) and _differs(row, seen))
+            yield _image(seen, "" if past_run else writer)
 
 
-def _differs(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
-    return any(row[name] != seen[name] for name in ("status", "error_class", "target_digest", "verdict"))
+def _as_it_was(row: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """A tag as it was left then."""
+    digest = f"@{then['source_digest']}" if then["source_digest"] else ""
+    source = row["source"].partition("@")[0] + digest
+    return {**row, **then, "source": source}
 
 
-def _image(row: Mapping[str, Any], writer: str, *, is_past: bool) -> Image:
-    """One row; of one that is otherwise by now, what is said of now is left out."""
+def _image(row: Mapping[str, Any], writer: str) -> Image:
     repository, tag = _name(row["target"])
     return Image(
         target=row["target"],
@@ -187,13 +207,13 @@ def _image(row: Mapping[str, Any], writer: str, *, is_past: bool) -> Image:
         outcome=CUT_OFF if row["status"] == RUNNING and not writer else row["status"],
         verdict=row["verdict"],
         failure=row["error_class"] or _class_of_verdict(row),
-        reason="" if is_past else _reason(row),
+        reason=_reason(row),
         advice=_advice(row),
         source_digest=row["source_digest"] or None,
         target_digest=row["target_digest"] or None,
         format_before=FORMATS.get(row["source_media_type"], row["source_media_type"]) or None,
         format_after=FORMATS.get(row["target_media_type"] or "", row["target_media_type"]) or None,
-        size=row["size"] or 0,
+        size=max(row["size"] or 0, row["bytes"] or 0),
         sent=row["bytes"] or 0,
         seconds=row["seconds"],
         attempts=row["attempts"] or 0,
@@ -201,7 +221,6 @@ def _image(row: Mapping[str, Any], writer: str, *, is_past: bool) -> Image:
         ended_at=row["ended_at"],
         verified_at=row["verified_at"],
         replaced_digest=row.get("replaced_digest") or None,
-        run=row["run_id"] or 0,
     )
 
 
@@ -253,8 +272,9 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
             tags=len(tags),
             at_target=sum(tag.is_there for tag in tags),
             verified=sum(tag.verdict in FINE for tag in tags),
-            troubled=sum(tag.outcome in TROUBLED or tag.verdict not in (None, *FINE) for tag in tags),
+            troubled=sum(tag.is_wrong for tag in tags),
             size=sum(tag.size for tag in tags),
+            size_at_target=sum(tag.size for tag in tags if tag.is_there),
             sent=sum(tag.sent for tag in tags),
             seconds=round(sum(tag.seconds or 0 for tag in tags), 3),
         )
@@ -263,11 +283,13 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
 def _headline(images: Sequence[Image], todo: int) -> str:
     there = sum(image.is_there for image in images)
     verified = sum(image.verdict in FINE for image in images)
+    kept = sum(image.verdict == Verdict.KEPT for image in images)
     tags = count(len(images), "tag")
     if not images:
         return "No image was asked for yet"
     if there == verified == len(images):
-        return f"All {tags} are at the target and verified{'' if not todo else '; some things need you'}"
+        others = f" ({kept:,} with other content, kept)" if kept else ""
+        return f"All {tags} are at the target and verified{others}{'; some things need you' if todo else ''}"
     if there == len(images):
         return f"All {tags} are at the target, {verified:,} of them verified"
     left = sum(image.outcome in (WAITING, RUNNING, CUT_OFF) for image in images)

@@ -9,7 +9,7 @@ from migrate.report.model import Image, Report
 _COLUMNS = (
     "target", "source", "source_project", "target_project", "repository", "tag", "outcome", "verdict", "failure",
     "reason", "advice", "source_digest", "target_digest", "format_before", "format_after", "size", "sent", "seconds",
-    "attempts", "warnings", "ended_at", "verified_at", "replaced_digest", "run",
+    "attempts", "warnings", "ended_at", "verified_at", "replaced_digest",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

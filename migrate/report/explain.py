@@ -1,6 +1,5 @@
 """Everything that is known of one image: as a value, as lines of one screen, as a document. Pure, but for the state."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from migrate.errors import UsageError
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.json_form import plain
+from migrate.report.mentions import Mentions, parts_of
 from migrate.report.model import VERSION, Finding, Grant, Image, Report, Workload
 from migrate.report.sharing import blobs_of
 from migrate.state.reading import Records
@@ -88,11 +88,14 @@ def _exact(image: Image) -> tuple[str, ...]:
 
 
 def _loose(image: Image) -> Iterator[str]:
-    """What may name several: its source, a repository, a digest."""
-    source = image.source.partition("@")[0]
-    for name in (image.source, source, source.rpartition(":")[0], image.target.rpartition(":")[0]):
-        yield name
-        yield name.partition("/")[2]
+    """What may name several: its source, a repository, a digest, with or without the registry."""
+    path, tag, _ = parts_of(image.source)
+    names = {path, image.repository, *([f"{path}:{tag}"] if tag else [])}
+    names |= {f"{path}@{image.source_digest}", f"{image.repository}@{image.target_digest}"}
+    yield image.source
+    for registry in (image.source.partition("/")[0], image.target.partition("/")[0]):
+        yield from (f"{registry}/{name}" for name in names)
+    yield from names
     yield from filter(None, (image.source_digest, image.target_digest))
 
 
@@ -104,38 +107,21 @@ def explain(report: Report, records: Records, image: Image) -> Explained:
         Blob(digest, size, max(shared[digest] - 1, 0), tuple(records.repositories_with(digest)))
         for digest, size in dict(blobs_of(image.source_digest or "", bodies)).items()
     ]
-    names = {image.name, f"{image.repository}@{image.target_digest}"}
+    mentions = Mentions(report.images)
     stream = image.repository.partition("/")[2]
-    workloads = [w for w in report.workloads if any(_names(each, names) for each in w.images)]
-    projects = {w.project for w in workloads} | {image.target_project}
     return Explained(
         image,
         tuple(blobs),
-        tuple(_attempt(row) for row in records.attempts(target=image.target)),
+        tuple(_attempt(row) for row in records.attempts_at(image.target)),
         tuple(Moment(*row) for row in records.history(image.target)),
         tuple(g for g in report.access if g.project == image.target_project and stream in (g.images or (stream,))),
-        tuple(workloads),
-        tuple(f for f in report.findings if f.project in projects and _is_about(f, image)),
+        tuple(each for each in report.workloads if image.name in mentions.of_workload(each)),
+        tuple(each for each in report.findings if image.name in mentions.of_finding(each)),
     )
 
 
 def _distinct(images: Sequence[Image]) -> set[str]:
     return {image.source_digest for image in images if image.source_digest}
-
-
-def _names(reference: str, names: set[str]) -> bool:
-    """Whether a reference of a workload is one of these, whatever its registry; without a tag it is `latest`."""
-    path = reference.partition("/")[2]
-    return path in names or (":" not in path and "@" not in path and f"{path}:latest" in names)
-
-
-def _is_about(finding: Finding, image: Image) -> bool:
-    """Whether a finding's values name the image, by its repository at the target or at the source."""
-    source = image.source.partition("@")[0].partition("/")[2].rpartition(":")[0]
-    name = re.compile(
-        "|".join(rf"(?<![\w.-]){re.escape(each)}(?![\w./-])" for each in (image.repository, source) if each)
-    )
-    return any(name.search(text) for text in (finding.before, finding.after))
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:

@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from migrate.images.verdicts import FINE
+from migrate.images.verdicts import Verdict
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.model import Project, Report, Run, Slot
-from migrate.report.tables import Table, tables_of, time_in_words
+from migrate.report.tables import Table, filter_for, tables_of, time_in_words
 
 _FIRST = 5
 """What needs a person is shown at once, so many; more where it is unfolded."""
@@ -43,6 +43,7 @@ def html(report: Report, command: Callable[[str], str]) -> str:
         "first_upper": _first_upper,
         "words": _words,
         "shortened": _shortened,
+        "filter_for_class": lambda name: filter_for(**{"class": name}),
     }
     style, script = _own("report.css"), _own("report.js")
     tables = tuple(tables_of(report, command))
@@ -100,9 +101,10 @@ def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
     """Number, words, and more in small."""
     tags = len(report.images)
     there = sum(image.is_there for image in report.images)
-    verified = sum(image.verdict in FINE for image in report.images)
+    equal, kept = (sum(i.verdict == verdict for i in report.images) for verdict in (Verdict.EQUAL, Verdict.KEPT))
     yield f"{there:,} of {tags:,}", "tags at the target", ""
-    yield f"{verified:,} of {there:,}", "compared with the source, and equal", ""
+    words = f"{kept:,} kept with other content (onConflict: skip)" if kept else ""
+    yield f"{equal:,} of {there:,}", "compared with the source, and equal", words
     yield f"{len(report.todo):,}", "things need you" if len(report.todo) != 1 else "thing needs you", ""
     yield format_size(report.sharing.sent), "sent", f"of {format_size(report.sharing.total)} at the target"
     took = [run.seconds for run in report.runs if run.seconds]
@@ -152,11 +154,12 @@ def _shares(report: Report) -> Iterator[dict[str, Any]]:
 
 def _bars(projects: Sequence[Project]) -> list[dict[str, Any]]:
     """The largest projects: bytes at the target, and how many of them were sent; the others as one bar."""
-    ordered = sorted(projects, key=lambda project: -project.size)
-    shown = [(project.name, project.size, project.sent) for project in ordered[:_BARS]]
+    ordered = sorted(projects, key=lambda project: -project.size_at_target)
+    shown = [(project.name, project.size_at_target, project.sent) for project in ordered[:_BARS]]
     rest = ordered[_BARS:]
     if rest:
-        shown.append((count(len(rest), "other project"), sum(p.size for p in rest), sum(p.sent for p in rest)))
+        sizes = sum(p.size_at_target for p in rest), sum(p.sent for p in rest)
+        shown.append((count(len(rest), "other project"), *sizes))
     top = max((size for _, size, _ in shown), default=0) or 1
     room = _WIDTH - _NAMES
     return [

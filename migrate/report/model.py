@@ -5,8 +5,8 @@ Sizes are bytes, durations seconds, times RFC 3339 in UTC; what is not known is 
 
 from dataclasses import dataclass, field
 
-from migrate.images.verdicts import Verdict
-from migrate.state.statuses import AT_TARGET
+from migrate.images.verdicts import FINE, Verdict
+from migrate.state.statuses import AT_TARGET, TROUBLED
 
 VERSION = 1
 """Of the JSON document; docs/report.schema.json describes it."""
@@ -56,12 +56,11 @@ class Image:
         reason: why it is as it is, in words.
         advice: what to do; empty where nothing is.
         format_before, format_after: what sort of image it was and is.
-        size: of all its layers and configs, as the source has them.
+        size: of all its layers and configs, as the source has them; of Docker schema 1 what was sent.
         sent: bytes that were sent for it; the first tag of an image has them all.
         seconds: of its last attempt.
         warnings: what was lost or changed on the way.
         replaced_digest: what somebody else had under the tag and was overwritten because the manifest says so.
-        run: the run that wanted it last.
     """
 
     target: str
@@ -87,12 +86,16 @@ class Image:
     ended_at: str | None
     verified_at: str | None
     replaced_digest: str | None
-    run: int
 
     @property
     def is_there(self) -> bool:
         """Whether it is at the target, as far as is known: copied or found there, and not missed by verify since."""
         return self.outcome in AT_TARGET and self.verdict != Verdict.MISSING
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it failed, or verify found something else than it should be."""
+        return self.outcome in TROUBLED or self.verdict not in (None, *FINE)
 
     @property
     def name(self) -> str:
@@ -123,7 +126,12 @@ class FailureClass:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A target project in numbers of tags; `seconds` are those of all its copies, one after another."""
+    """A target project in numbers of tags.
+
+    Attributes:
+        size: of all its tags, each counted by itself; `size_at_target` of those that are there.
+        seconds: those of all its copies, one after another.
+    """
 
     name: str
     tags: int
@@ -131,6 +139,7 @@ class Project:
     verified: int
     troubled: int
     size: int
+    size_at_target: int
     sent: int
     seconds: float
 
@@ -271,8 +280,10 @@ class Report:
         counts: tags by outcome.
         verdicts: tags at the target by verdict; `not yet` where verify has not looked.
         run: the run that is reported.
-        timeline: of its copies.
-        changes: what it left otherwise.
+        is_past: whether it is an earlier run than the last; access, workloads and findings are known only as of now,
+            and left out then.
+        timeline_run: the run whose copies `timeline` shows: this one, or the last that copied anything; 0 for none.
+        changes: what the run left otherwise.
     """
 
     made_at: str
@@ -288,8 +299,10 @@ class Report:
     verdicts: dict[str, int]
     todo: tuple[Todo, ...]
     run: Run | None
+    is_past: bool
     runs: tuple[Run, ...]
     changes: tuple[Change, ...]
+    timeline_run: int
     timeline: tuple[Slot, ...]
     sharing: Sharing
     failures: tuple[FailureClass, ...]

@@ -28,7 +28,7 @@ class Standing:
         last_run: the newest run; None where there was none.
         writer: who is at work now; empty for nobody.
         at_work: (target, since when) of the copies that run now, the oldest first.
-        done: tags that ended in this run, and `sent` bytes of all runs; `moved` bytes of this one.
+        done: tags that were brought in this run, and `sent` bytes of all runs; `moved` bytes of this one.
         last_attempt: when the last copy ended.
     """
 
@@ -54,7 +54,7 @@ def standing_of(records: Records, project: str, writer: str) -> Standing:
         if verdict or status in AT_TARGET:
             verdicts[verdict or "not yet"] += number
     troubled, last = records.troubled(project), records.last_run()
-    done, moved, ended = records.progress(int(last["id"]) if last else 0)
+    done, moved, ended = records.progress(int(last["id"]) if last else 0, project)
     classes = Counter(row["error_class"] or FailureClass.UNKNOWN for row in troubled if row["status"] in TROUBLED)
     return Standing(
         str(records.path), dict(sorted(counts.items())), dict(sorted(verdicts.items())), classes, troubled, last,
@@ -79,6 +79,10 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
     if failed:
         yield ""
         yield from failure_lines(failed)
+    given_up = [row for row in standing.troubled if row["status"] == WAITING and not (writer and row["retry_at"])]
+    if any(row["error_class"] for row in given_up):
+        yield from ("", "What waits for the next copy, and why:")
+        yield from failure_lines([row for row in given_up if row["error_class"]])
     yield from _verdict_lines([row for row in standing.troubled if row["status"] not in TROUBLED])
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from migrate.images.verdicts import FINE
 from migrate.printable import printable
+from migrate.report.mentions import Mentions
 from migrate.report.model import Image, Report, Workload
 from migrate.state.statuses import AT_TARGET
 
@@ -21,7 +22,8 @@ class _Column:
     """A column: how its values are made, and how they are shown.
 
     `kind` is text, number, size, seconds or time; `flags` are those of report.js: fold (only where a row is opened),
-    wide (not in a narrow window), long, name, code, outcome, command, link.
+    wide (in a narrow window only where a row is opened), long, name, code, outcome, command. `link` names tables, in
+    which the value, a filter, is looked for; by its `key` a filter names a column: `class=not-found`.
     """
 
     label: str
@@ -29,6 +31,7 @@ class _Column:
     kind: str = "text"
     flags: tuple[str, ...] = ()
     link: tuple[tuple[str, str], ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,12 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
     if report.access_changes:
         words = "What was written at the target."
         yield _table("access-changes", "Access that was written", words, report.access_changes, _ACCESS_CHANGES)
+    mentions = Mentions(report.images)
     if report.workloads:
         needs = ("waits", "conflict", "refused")
-        yield _table("workloads", "Workloads", "", report.workloads, _WORKLOADS, lambda w: w.standing in needs)
+        yield _table(
+            "workloads", "Workloads", "", report.workloads, _workloads(mentions), lambda w: w.standing in needs
+        )
     if report.findings:
         words = "What the rules changed, and what is to be known. Values of Secrets and variables are not shown."
         yield _table(
@@ -80,7 +86,7 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
             "Findings in workloads",
             words,
             report.findings,
-            _FINDINGS,
+            _findings(mentions),
             lambda f: f.mode in ("blocked", "asked"),
         )
     if report.runs:
@@ -112,6 +118,7 @@ def _column(column: _Column) -> dict[str, Any]:
         "type": column.kind,
         **dict.fromkeys(column.flags, True),
         "link": column.link or None,
+        "key": column.key or None,
     }
 
 
@@ -136,6 +143,11 @@ def _is_bad(image: Image) -> bool:
     return image.outcome not in AT_TARGET or image.verdict not in (None, *FINE)
 
 
+def filter_for(**values: str) -> str:
+    """What finds the rows that have these values in the columns of these keys."""
+    return " ".join(value if '"' in value else f'{key}="{value}"' for key, value in values.items())
+
+
 def _joined(values: Sequence[str]) -> str:
     return "\n".join(values)
 
@@ -143,7 +155,7 @@ def _joined(values: Sequence[str]) -> str:
 def _images(command: Callable[[str], str]) -> tuple[_Column, ...]:
     fold = ("fold",)
     return (
-        _Column("Image", lambda i: i.name, flags=("name",)),
+        _Column("Image", lambda i: i.name, flags=("name",), key="image"),
         _Column("Outcome", lambda i: f"{i.outcome}, {i.verdict}" if i.verdict else i.outcome, flags=("outcome",)),
         _Column("Why", lambda i: i.reason, flags=("long",)),
         _Column("Format", lambda i: f"{i.format_before or '?'} → {i.format_after or '?'}", flags=("wide",)),
@@ -151,8 +163,9 @@ def _images(command: Callable[[str], str]) -> tuple[_Column, ...]:
         _Column("Sent", lambda i: i.sent, "size", flags=("wide",)),
         _Column("Took", lambda i: i.seconds, "seconds", flags=("wide",)),
         _Column("Tries", lambda i: i.attempts, "number", flags=("wide",)),
-        _Column("Class", lambda i: i.failure, flags=("wide",)),
+        _Column("Class", lambda i: i.failure, flags=("wide",), key="class"),
         _Column("What to do", lambda i: i.advice, flags=fold),
+        _Column("Project", lambda i: i.target_project, flags=fold, key="project"),
         _Column("Source", lambda i: i.source, flags=fold),
         _Column("Target", lambda i: i.target, flags=fold),
         _Column("Digest at the source", lambda i: i.source_digest, flags=(*fold, "code")),
@@ -161,8 +174,13 @@ def _images(command: Callable[[str], str]) -> tuple[_Column, ...]:
         _Column("Replaced (onConflict: overwrite)", lambda i: i.replaced_digest, flags=(*fold, "code")),
         _Column("Copied", lambda i: i.ended_at, "time", flags=fold),
         _Column("Verified", lambda i: i.verified_at, "time", flags=fold),
-        _Column("Workloads that name it", lambda i: i.name, flags=fold, link=_OF_IMAGE),
-        _Column("Who may pull from its project", lambda i: i.target_project, flags=fold, link=_OF_PROJECT),
+        _Column("Workloads that name it", lambda i: filter_for(image=i.name), flags=fold, link=_OF_IMAGE),
+        _Column(
+            "Who may pull from its project",
+            lambda i: filter_for(project=i.target_project),
+            flags=fold,
+            link=_OF_PROJECT,
+        ),
         _Column("Everything known of it", lambda i: f"{command('explain')} {i.name}", flags=(*fold, "command")),
     )
 
@@ -175,6 +193,7 @@ def _done(workload: Workload) -> str:
 _OF_IMAGE = (("workloads", "objects"), ("findings", "what changed there"))
 _OF_PROJECT = (("access", "grants"), ("access-changes", "written"))
 _OF_OBJECT = (("findings", "findings"),)
+_OF_A_PROJECT = (("images", "images"), ("workloads", "workloads"), *_OF_PROJECT)
 _PROJECTS = (
     _Column("Project", lambda p: p.name, flags=("name",)),
     _Column("Tags", lambda p: p.tags, "number"),
@@ -183,8 +202,9 @@ _PROJECTS = (
     _Column("Need you", lambda p: p.troubled, "number"),
     _Column("Size", lambda p: p.size, "size"),
     _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
+    _Column("At the target", lambda p: p.size_at_target, "size", flags=("wide",)),
     _Column("Took, one after another", lambda p: p.seconds, "seconds", flags=("wide",)),
-    _Column("Its images", lambda p: p.name, flags=("fold",), link=(("images", "images"), ("access", "grants"))),
+    _Column("What there is of it", lambda p: filter_for(project=p.name), flags=("fold",), link=_OF_A_PROJECT),
 )
 _ON_THE_WAY = (
     _Column("Image", lambda i: i.name, flags=("name",)),
@@ -196,7 +216,7 @@ _CHANGES = (
     _Column("After", lambda c: c.after),
 )
 _GRANTS = (
-    _Column("Project", lambda g: g.project),
+    _Column("Project", lambda g: g.project, key="project"),
     _Column("Who", lambda g: g.means, flags=("name",)),
     _Column("What", lambda g: ", ".join(g.images) or f"every image, by {g.role}"),
     _Column("Standing", lambda g: g.how, flags=("outcome",)),
@@ -208,36 +228,46 @@ _GRANTS = (
     _Column("Proved", lambda g: g.proved_at, "time", flags=("fold",)),
 )
 _ACCESS_CHANGES = (
-    _Column("Project", lambda c: c.project),
+    _Column("Project", lambda c: c.project, key="project"),
     _Column("Object", lambda c: f"{c.kind}/{c.name}", flags=("name",)),
     _Column("Before", lambda c: ", ".join(c.before) or "nothing"),
     _Column("After", lambda c: ", ".join(c.after), flags=("long",)),
     _Column("Written", lambda c: c.applied_at, "time"),
     _Column("Taken back", lambda c: c.reverted_at, "time"),
 )
-_WORKLOADS = (
-    _Column("Object", lambda w: w.object, flags=("name",)),
-    _Column("Project", lambda w: w.project),
-    _Column("At the target", lambda w: w.standing, flags=("outcome",)),
-    _Column(
-        "Done", lambda w: f"{w.applied} {time_in_words(w.applied_at)}" if w.applied and w.applied_at else w.applied
-    ),
-    _Column("Why", lambda w: w.words, flags=("long",)),
-    _Column("File", lambda w: w.place, flags=("fold",)),
-    _Column("Images", lambda w: _joined(w.images), flags=("fold",)),
-    _Column("Changes", lambda w: w.object, flags=("fold",), link=_OF_OBJECT),
-)
-_FINDINGS = (
-    _Column("Object", lambda f: f.object or f.file, flags=("name",)),
-    _Column("How much of you", lambda f: f.mode, flags=("outcome",)),
-    _Column("What", lambda f: f.words or f.says, flags=("long",)),
-    _Column("Before", lambda f: f.before, flags=("code",)),
-    _Column("After", lambda f: f.after, flags=("code",)),
-    _Column("Rule", lambda f: f.rule),
-    _Column("Project", lambda f: f.project, flags=("wide",)),
-    _Column("Place", lambda f: f"{f.file}:{f.line} {f.path}", flags=("fold",)),
-    _Column("The rule says", lambda f: f.says, flags=("fold",)),
-)
+
+
+def _workloads(mentions: Mentions) -> tuple[_Column, ...]:
+    fold = ("fold",)
+    return (
+        _Column("Object", lambda w: w.object, flags=("name",)),
+        _Column("Project", lambda w: w.project, key="project"),
+        _Column("At the target", lambda w: w.standing, flags=("outcome",)),
+        _Column("Done", _done),
+        _Column("Why", lambda w: w.words, flags=("long",)),
+        _Column("File", lambda w: w.place, flags=fold),
+        _Column("Names", lambda w: _joined(w.images), flags=fold),
+        _Column("Images of this report", lambda w: _joined(mentions.of_workload(w)), flags=fold, key="image"),
+        _Column("Changes", lambda w: filter_for(object=w.object, project=w.project), flags=fold, link=_OF_OBJECT),
+    )
+
+
+def _findings(mentions: Mentions) -> tuple[_Column, ...]:
+    fold = ("fold",)
+    return (
+        _Column("Object", lambda f: f.object or f.file, flags=("name",), key="object"),
+        _Column("How much of you", lambda f: f.mode, flags=("outcome",)),
+        _Column("What", lambda f: f.words or f.says, flags=("long",)),
+        _Column("Before", lambda f: f.before, flags=("code",)),
+        _Column("After", lambda f: f.after, flags=("code",)),
+        _Column("Rule", lambda f: f.rule),
+        _Column("Project", lambda f: f.project, flags=("wide",), key="project"),
+        _Column("Place", lambda f: f"{f.file}:{f.line} {f.path}", flags=fold),
+        _Column("The rule says", lambda f: f.says, flags=fold),
+        _Column("Images of this report", lambda f: _joined(mentions.of_finding(f)), flags=fold, key="image"),
+    )
+
+
 _RUNS = (
     _Column("Run", lambda r: r.number, "number"),
     _Column("Command", lambda r: r.command),
@@ -248,5 +278,5 @@ _RUNS = (
     _Column("Changed", lambda r: r.changed, "number"),
     _Column("Sent", lambda r: r.sent, "size"),
     _Column("End", lambda r: f"exit code {r.exit_code}" if r.how == "ended" else r.how),
-    _Column("Project", lambda r: r.project or "all", flags=("wide",)),
+    _Column("Project", lambda r: r.project or "all"),
 )

@@ -62,6 +62,8 @@ def _facts(report: Report) -> Iterator[str]:
     if run:
         took = f", {format_duration(run.seconds)}" if run.seconds is not None else ""
         yield f"run {run.number} (`{run.command}`), begun {run.started_at}{took}: {_ending(run)}"
+    if report.is_past:
+        yield "as things stood when that run ended; who may pull and how workloads stand is told without --run"
 
 
 def _ending(run: Run) -> str:

@@ -71,21 +71,33 @@ def _failed(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[
 
 
 def _left(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
-    number = sum(image.outcome not in (*AT_TARGET, *TROUBLED) for image in images)
-    if number:
-        yield Todo("images", number, f"{count(number, 'tag')} still to be copied", "go on copying", command("copy"))
+    """What waits; what was given up for now is told by its class."""
+    left = [image for image in images if image.outcome not in (*AT_TARGET, *TROUBLED) and not _is_yours(image)]
+    for kind, number in Counter(image.failure for image in left).most_common():
+        words = f"{count(number, 'tag')} still to be copied"
+        if kind is None:
+            yield Todo("images", number, words, "go on copying", command("copy"))
+        else:
+            meaning = MEANINGS[FailureClass(kind)]
+            words = f"{words}: {meaning.meaning} ({kind})"
+            yield Todo("images", number, words, f"{meaning.advice}; then go on copying", command("copy"))
+
+
+def _is_yours(image: Image) -> bool:
+    """Whether verify found content of somebody else, which no copy replaces."""
+    return image.verdict in (Verdict.MISSING, Verdict.DIFFERENT) and image.failure == FailureClass.CONFLICT
 
 
 def _unverified(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
-    there = [image for image in images if image.outcome not in TROUBLED]
-    wrong = [image for image in there if image.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
-    ours = sum(image.failure is None for image in wrong)
-    if ours:
-        words = f"{count(ours, 'tag')} missing or different at the target"
-        yield Todo("images", ours, words, "copy brings them again", command("copy"))
-    if len(wrong) > ours:
-        words = f"{count(len(wrong) - ours, 'tag')} with other content at the target, which no copy replaces"
-        yield Todo("images", len(wrong) - ours, words, MEANINGS[FailureClass.CONFLICT].advice, command("verify"))
+    there = [image for image in images if image.outcome in AT_TARGET]
+    wrong = sum(i.verdict in (Verdict.MISSING, Verdict.DIFFERENT) and not _is_yours(i) for i in there)
+    if wrong:
+        words = f"{count(wrong, 'tag')} missing or different at the target"
+        yield Todo("images", wrong, words, "copy brings them again", command("copy"))
+    yours = sum(image.outcome not in TROUBLED and _is_yours(image) for image in images)
+    if yours:
+        words = f"{count(yours, 'tag')} with other content at the target, which no copy replaces"
+        yield Todo("images", yours, words, MEANINGS[FailureClass.CONFLICT].advice, command("verify"))
     unknown = sum(image.verdict == Verdict.UNKNOWN for image in there)
     if unknown:
         words = f"{count(unknown, 'tag')} could not be verified"

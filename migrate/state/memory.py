@@ -39,7 +39,7 @@ class State(Records, CopyRows, GrantRows, ObjectRows, FindingRows):
         self._began = time.monotonic()
         with self._writing():
             if last:
-                self._settle(int(last["id"]))
+                self.settle(int(last["id"]))
             self.run_id = int(self._db.table("runs").insert(row).last_pk or 0)
 
     def end_run(self, exit_code: int, counts: Mapping[str, int]) -> None:
@@ -48,15 +48,4 @@ class State(Records, CopyRows, GrantRows, ObjectRows, FindingRows):
         with self._writing():
             row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts), "seconds": seconds}
             self._db.table("runs").update(self.run_id, row)
-            self._settle(self.run_id)
-
-    def _settle(self, run: int) -> None:
-        """Keep what has become of each tag that is otherwise than after the runs before."""
-        columns = "status, error_class, target_digest, verdict"
-        differs = " or ".join(f"h.{name} is not c.{name}" for name in columns.split(", "))
-        self._db.execute(
-            f"insert into changes (run_id, target, {columns}) select ?, target, {columns} from copies c "  # noqa: S608 - constants
-            "where not exists (select 1 from changes h where h.target = c.target) or exists (select 1 from changes h "
-            f"where h.id = (select max(id) from changes l where l.target = c.target) and ({differs}))",
-            [run],
-        )
+            self.settle(self.run_id)

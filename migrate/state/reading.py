@@ -1,9 +1,8 @@
 """What a state tells people: opened for reading, and asked. Loads nothing of images, access or workloads."""
 
-import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ import sqlite_utils
 from migrate import __version__
 from migrate.errors import StateError, UsageError
 from migrate.images.verdicts import FINE
-from migrate.state.rows import Rows, in_words
+from migrate.state.history import HistoryRows
+from migrate.state.rows import OF_PROJECT, decoded, in_words
 from migrate.state.schema import KNOWN_MIGRATIONS, MIGRATIONS
-from migrate.state.statuses import TROUBLED
+from migrate.state.statuses import TROUBLED, WAITING
 
 BUSY_SECONDS = 30
-_OF_PROJECT = "? in ('', source_project, target_project)"
 
 
 class NoStateError(UsageError):
@@ -30,7 +29,7 @@ class NoStateError(UsageError):
         )
 
 
-class Records(Rows):
+class Records(HistoryRows):
     """What was recorded, for whoever asks how things stand."""
 
     def counts(self) -> dict[str, int]:
@@ -43,12 +42,14 @@ class Records(Rows):
 
     def tallies(self, project: str = "") -> list[tuple[str, str | None, int]]:
         """How many target tags there are by (status, verdict); of one project (source or target), or of all."""
-        query = f"select status, verdict, count(*) from copies where {_OF_PROJECT} group by 1, 2 order by 1, 2"  # noqa: S608 - a constant
+        query = f"select status, verdict, count(*) from copies where {OF_PROJECT} group by 1, 2 order by 1, 2"  # noqa: S608 - a constant
         return [(row[0], row[1], row[2]) for row in self._db.execute(query, [project])]
 
     def troubled(self, project: str = "") -> list[dict[str, Any]]:
-        """The rows of `copies` that need a person: not at the target, or not found there as they should be."""
-        return self._rows_where(f"(status in {TROUBLED} or verdict not in {tuple(map(str, FINE))})", project)
+        """The rows of `copies` that need a person: that failed, were found wrong, or were given up for now."""
+        given_up = f"status = '{WAITING}' and error_class is not null"
+        found_wrong = f"verdict not in {tuple(map(str, FINE))}"
+        return self._rows_where(f"(status in {TROUBLED} or {found_wrong} or {given_up})", project)
 
     def projects(self) -> list[str]:
         """The projects, of the source and of the target, that it knows tags of."""
@@ -56,12 +57,8 @@ class Records(Rows):
         return [row[0] for row in self._db.execute(query)]
 
     def _rows_where(self, chosen: str, project: str) -> list[dict[str, Any]]:
-        rows = self._db.table("copies").rows_where(f"{chosen} and {_OF_PROJECT}", [project], order_by="target")
-        return [{**row, "warnings": json.loads(row["warnings"] or "[]")} for row in rows]
-
-    def last_run(self) -> dict[str, Any] | None:
-        """The newest run."""
-        return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
+        rows = self._db.table("copies").rows_where(f"{chosen} and {OF_PROJECT}", [project], order_by="target")
+        return [decoded(row) for row in rows]
 
     def last_run_that_planned(self) -> dict[str, Any] | None:
         """The newest run that looked at the source; this one is not meant."""
@@ -70,73 +67,13 @@ class Records(Rows):
 
     def at_work(self, project: str = "") -> list[tuple[str, str]]:
         """(target, since when) of what runs now, the oldest first."""
-        query = f"select target, started_at from copies where status = 'running' and {_OF_PROJECT} order by 2, 1"  # noqa: S608 - a constant
+        query = f"select target, started_at from copies where status = 'running' and {OF_PROJECT} order by 2, 1"  # noqa: S608 - a constant
         return [(row[0], row[1]) for row in self._db.execute(query, [project])]
-
-    def progress(self, run: int) -> tuple[int, int, str | None]:
-        """Tags that were brought in a run, and bytes; and when the last try of any run ended."""
-        query = "select coalesce(sum(outcome = 'done'), 0), coalesce(sum(bytes), 0) from attempts where run_id = ?"
-        done, moved = self._db.execute(query, [run]).fetchone()
-        last = self._db.execute("select ended_at from attempts order by id desc limit 1").fetchone()
-        return int(done), int(moved), last[0] if last else None
 
     def bytes_sent(self, project: str = "") -> int:
         """Bytes that were sent for what is there; of one project (source or target), or of all."""
-        query = f"select coalesce(sum(bytes), 0) from copies where {_OF_PROJECT}"  # noqa: S608 - a constant
+        query = f"select coalesce(sum(bytes), 0) from copies where {OF_PROJECT}"  # noqa: S608 - a constant
         return int(self._db.execute(query, [project]).fetchone()[0])
-
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first; with the tags that each copied and failed at, and the bytes it sent."""
-        last = "select run_id, target, outcome, max(id) from attempts group by run_id, target"
-        query = f"select run_id, sum(outcome = 'done'), sum(outcome != 'done') from ({last}) group by run_id"  # noqa: S608 - constants
-        ended = {row[0]: row[1:] for row in self._db.execute(query)}
-        query = "select run_id, coalesce(sum(bytes), 0) from attempts group by run_id"
-        sent = dict(self._db.execute(query).fetchall())
-        changed = dict(self._all("select run_id, count(*) from changes group by run_id", "changes"))
-        rows = self._db.table("runs").rows_where(order_by="id")
-        return [
-            {
-                **row,
-                "copied": ended.get(row["id"], (0, 0))[0],
-                "failed": ended.get(row["id"], (0, 0))[1],
-                "sent": sent.get(row["id"], 0),
-                "changed": changed.get(row["id"], 0),
-            }
-            for row in rows
-        ]
-
-    def attempts(self, run: int = 0, target: str = "") -> list[dict[str, Any]]:
-        """Every try of a run, or of a target tag, oldest first."""
-        return list(
-            self._db.table("attempts").rows_where(
-                "? in (0, run_id) and ? in ('', target)", [run, target], order_by="id"
-            )
-        )
-
-    def changes(self, run: int) -> list[tuple[str, str, str]]:
-        """(target, before, after) of the tags that a run left otherwise, `before` empty where nothing was known."""
-        words = "case when {0}.verdict is null then {0}.status else {0}.status || ', ' || {0}.verdict end"
-        words += " || case when {0}.error_class is null then '' else ' (' || {0}.error_class || ')' end"
-        earlier = "(select max(id) from changes e where e.target = c.target and e.run_id < c.run_id)"
-        query = (
-            f"select c.target, coalesce({words.format('b')}, ''), {words.format('c')} from changes c "  # noqa: S608 - constants
-            f"left join changes b on b.id = {earlier} where c.run_id = ? "
-            "and c.id = (select max(id) from changes l where l.target = c.target and l.run_id = c.run_id) "
-            "order by c.target"
-        )
-        return [(row[0], row[1], row[2]) for row in self._all(query, "changes", [run])]
-
-    def history(self, target: str) -> list[tuple[int, str, str]]:
-        """(run, what it left of a tag, its digest at the target), oldest first."""
-        words = "case when verdict is null then status else status || ', ' || verdict end"
-        query = f"select run_id, {words}, coalesce(target_digest, '') from changes where target = ? order by id"  # noqa: S608 - constants
-        return [(row[0], row[1], row[2]) for row in self._all(query, "changes", [target])]
-
-    def outcomes_after(self, run: int) -> dict[str, dict[str, Any]]:
-        """What had become of each tag when a run ended: status, error_class, target_digest and verdict, by target."""
-        names = ("status", "error_class", "target_digest", "verdict")
-        query = f"select target, {', '.join(names)}, max(id) from changes where run_id <= ? group by target"  # noqa: S608 - constants
-        return {row[0]: dict(zip(names, row[1:], strict=False)) for row in self._all(query, "changes", [run])}
 
     def image_manifest_bodies(self) -> dict[str, tuple[str, bytes]]:
         """Digest -> media type and body, of every image manifest that was read at the source."""
@@ -170,9 +107,6 @@ class Records(Rows):
     def _listed(self, table: str, order: str) -> list[dict[str, Any]]:
         """All rows of a table; none where an older version made the state, without it."""
         return list(self._db.table(table).rows_where(order_by=order)) if self._db.table(table).exists() else []
-
-    def _all(self, query: str, table: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._db.execute(query, [*values]).fetchall() if self._db.table(table).exists() else []
 
     def manifest_path(self) -> str:
         """The manifest that this state belongs to."""

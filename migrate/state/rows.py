@@ -1,5 +1,6 @@
 """What every part of the state stands on: a connection, one writer, and SQLite's errors in words."""
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,14 @@ from typing import Any
 import sqlite_utils
 
 from migrate.errors import StateError
+
+OF_PROJECT = "? in ('', source_project, target_project)"
+"""A condition for rows of `copies`: of one project (source or target), or of all."""
+
+
+def decoded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `copies` or `changes`, its warnings as a list."""
+    return {**row, "warnings": json.loads(row["warnings"] or "[]")}
 
 
 @contextmanager

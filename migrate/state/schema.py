@@ -167,9 +167,48 @@ def m009_views(db: sqlite_utils.Database) -> None:
     )
 
 
+@MIGRATIONS()
+def m010_history_whole(db: sqlite_utils.Database) -> None:
+    """All that is told of a tag is kept with each change; and the views say what reports say."""
+    for name in (
+        "source_digest", "error", "ended_at", "reason", "advice", "warnings", "source_media_type",
+        "target_media_type", "verdict_words", "verdict_class", "verified_at", "replaced_digest",
+    ):  # fmt: skip
+        db.table("changes").add_column(name, str)
+    for name, kind in (("attempts", int), ("size", int), ("bytes", int), ("seconds", float)):
+        db.table("changes").add_column(name, kind)
+    wrong = "coalesce(verdict, 'equal') not in ('equal', 'kept')"
+    db.create_view(
+        "outcomes",
+        "select target, source, source_project, target_project, status, verdict, "  # noqa: S608 - constants
+        f"coalesce(error_class, case when {wrong} then verdict_class end) as error_class, "
+        f"coalesce(error, case when {wrong} then verdict_words else reason end) as words, advice, attempts, "
+        "status in ('done', 'skipped') and coalesce(verdict, '') != 'missing' as at_target, "
+        f"status in ('failed', 'conflict', 'refused') or {wrong} as troubled, "
+        "max(coalesce(size, 0), coalesce(bytes, 0)) as size, bytes as bytes_sent, seconds, source_digest, "
+        "target_digest, source_media_type, target_media_type, started_at, ended_at, verified_at, run_id "
+        "from copies where status != 'no longer wanted'",
+        replace=True,
+    )
+    db.create_view(
+        "failures",
+        "select * from outcomes where troubled or (status = 'waiting' and error_class is not null)",
+        replace=True,
+    )
+    db.create_view(
+        "by_project",
+        "select target_project, count(*) as tags, sum(at_target) as at_target, "
+        "sum(coalesce(verdict, '') in ('equal', 'kept')) as verified, sum(troubled) as troubled, "
+        "sum(status in ('waiting', 'running')) as waiting, sum(size) as size, "
+        "sum(at_target * size) as size_at_target, sum(coalesce(bytes_sent, 0)) as bytes_sent, "
+        "min(started_at) as started_at, max(ended_at) as ended_at from outcomes group by target_project",
+        replace=True,
+    )
+
+
 KNOWN_MIGRATIONS = frozenset(
     {
         "m001_first", "m002_depth", "m003_verdict_class", "m004_server", "m005_objects", "m006_replaced",
-        "m007_diff_ids", "m008_history", "m009_views",
+        "m007_diff_ids", "m008_history", "m009_views", "m010_history_whole",
     }
 )  # fmt: skip

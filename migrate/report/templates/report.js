@@ -45,10 +45,15 @@
       item.text ||= this.columns.map((_, place) => this.value(item, place)).join("\n").toLowerCase();
       return item.text;
     }
+    matching(query) {
+      const wanted = [...query.toLowerCase().matchAll(/([a-z]+)=(?:"([^"]*)"|(\S+))|\S+/g)].map(([word, key, quoted, plain]) => {
+        const place = key ? this.columns.findIndex((column) => column.key === key) : -1;
+        return place < 0 ? (item) => this.text(item).includes(word) : (item) => this.value(item, place).toLowerCase().split("\n").includes(quoted ?? plain);
+      });
+      return this.rows.filter((item) => wanted.every((fits) => fits(item)));
+    }
     found() {
-      const words = this.query.toLowerCase().split(/\s+/).filter(Boolean);
-      const fits = (item) => (!this.onlyBad || item.bad) && words.every((word) => this.text(item).includes(word));
-      const rows = this.rows.filter(fits);
+      const rows = this.matching(this.query).filter((item) => !this.onlyBad || item.bad);
       if (this.order !== null) {
         const numeric = isNumber(this.columns[this.order].type), sign = this.down ? -1 : 1;
         const collator = new Intl.Collator("en", { numeric: true });
@@ -106,11 +111,16 @@
       this.back.hidden = this.next.hidden = rows.length <= this.size;
       this.back.disabled = this.from === 0; this.next.disabled = last >= rows.length;
     }
+    toggle(item) {
+      this.open.delete(item.number) || this.open.add(item.number);
+      this.draw();
+      this.body.querySelector(`button[data-row="${item.number}"]`).focus();
+    }
     lines(item) {
       const cells = this.columns.map((column, place) => column.fold ? null : make("td", { class: `${this.style(column)} ${column.outcome ? (item.bad ? "bad" : "good") : ""}`.trim() || null }, this.shown(item, place))).filter(Boolean);
       if (!this.folds) return [make("tr", {}, ...cells)];
       const isOpen = this.open.has(item.number);
-      const button = make("button", { type: "button", "aria-expanded": String(isOpen), "aria-label": `More on ${this.value(item, 0)}`, onclick: () => { isOpen ? this.open.delete(item.number) : this.open.add(item.number); this.draw(); } }, isOpen ? "−" : "+");
+      const button = make("button", { type: "button", "aria-expanded": String(isOpen), "aria-label": `More on ${this.value(item, 0)}`, "data-row": String(item.number), onclick: () => this.toggle(item) }, isOpen ? "−" : "+");
       const line = make("tr", {}, make("td", { class: "fold" }, button), ...cells);
       return isOpen ? [line, make("tr", {}, make("td", { class: "fold" }), make("td", { colspan: String(cells.length) }, this.more(item)))] : [line];
     }
@@ -122,10 +132,11 @@
     more(item) {
       const list = make("dl", { class: "more" });
       this.columns.forEach((column, place) => {
-        if (!column.fold || !this.value(item, place)) return;
+        if (!(column.fold || column.wide) || !this.value(item, place)) return;
         const value = this.shown(item, place);
         const inner = column.command ? make("span", { class: "command" }, make("code", {}, value), " ", copier(value)) : column.link ? links(column.link, value) : value;
-        if (inner) list.append(make("dt", {}, column.label), make("dd", {}, inner));
+        const narrow = column.wide ? { class: "narrow" } : {};
+        if (inner) list.append(make("dt", narrow, column.label), make("dd", narrow, inner));
       });
       return list;
     }
@@ -133,7 +144,7 @@
 
   function links(wanted, value) {
     const found = wanted.map(([id, words]) => [id, words, tables.get(id)]).filter(([, , table]) => table)
-      .map(([id, words, table]) => [id, words, table.rows.filter((item) => table.text(item).includes(value.toLowerCase())).length]).filter(([, , number]) => number);
+      .map(([id, words, table]) => [id, words, table.matching(value).length]).filter(([, , number]) => number);
     return found.length ? make("span", {}, ...found.flatMap(([id, words, number]) => [make("a", { href: `#${id}?${encodeURIComponent(value)}` }, `${words} (${number})`), " "])) : null;
   }
 
