@@ -7,7 +7,7 @@ may be sent twice, are repeated where waiting may help.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +37,8 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 _PAGE = 500
+_EMPTY_PAGES, _OBJECTS = 100, 500_000
+"""So many empty pages one after another, or objects of a kind in a project, are no list any more."""
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
 _HASTY_TIMEOUT, _HASTY_ATTEMPTS = 15.0, 2
@@ -136,7 +138,8 @@ class Cluster:
         resource = _resource(kind)
 
         def pages(client: "Client") -> list[Object]:
-            return [dict(found) for found in client.list(resource, namespace=namespace, chunk_size=_PAGE)]
+            listed = client.list(resource, namespace=namespace, chunk_size=_PAGE)
+            return _of_pages(what, listed._inner_iter)  # lightkube 1.0 goes on for ever where pages are empty
 
         return self._repeated(what, pages)
 
@@ -377,6 +380,19 @@ class Cluster:
         except (OSError, ValueError, TypeError, ConfigError, msgspec.MsgspecError, httpx2.InvalidURL) as error:
             words = f"{self.origin}: its certificates or address cannot be used: {printable(str(error))}"
             raise ClusterError(self.server, Problem.INVALID, words) from None
+
+
+def _of_pages(what: str, pages: Iterable[tuple[str | None, list[Any]]]) -> list[Object]:
+    """What is on the pages of a list, which has an end."""
+    found: list[Object] = []
+    empty = 0
+    for _, page in pages:
+        found += map(dict, page)
+        empty = 0 if page else empty + 1
+        if empty > _EMPTY_PAGES or len(found) > _OBJECTS:
+            words = f"its list has no end: {len(found):,} objects, and still another page"
+            raise ClusterError(what, Problem.INVALID, words)
+    return found
 
 
 def _is_allowed(review: Object) -> bool:

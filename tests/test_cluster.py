@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
@@ -325,3 +326,35 @@ def of_context(folder: Path) -> ApiAccess:
     found = api_of(None, LoginEntry.model_validate({"kubeconfigContext": "it"}), folder)
     assert found
     return found
+
+
+@pytest.mark.parametrize("page", [[], [role()]])
+def test_a_list_without_an_end_is_given_up(
+    new: OpenShiftCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, page: list[Any]
+) -> None:
+    monkeypatch.setattr("migrate.cluster._OBJECTS", 50)
+    asked = []
+
+    def endless(caller: Any, request: Request) -> Answer:
+        asked.append(request)
+        body = {"kind": "RoleList", "apiVersion": "v1", "metadata": {"continue": f"p{len(asked)}"}, "items": page}
+        return said(200, json.dumps(body).encode(), "application/json")
+
+    new.api._answer = endless  # type: ignore[method-assign]
+    with pytest.raises(ClusterError, match="its list has no end") as caught:
+        cluster.list(ROLE, "p")
+    assert caught.value.problem is Problem.INVALID
+    assert len(asked) <= 102
+
+
+def test_empty_pages_within_a_list_lose_nothing(new: OpenShiftCluster, cluster: Cluster) -> None:
+    pages = [[role()], [], [], [role(name="s")]]
+
+    def with_gaps(caller: Any, request: Request) -> Answer:
+        place = int(dict(parse_qsl(urlsplit(request.path).query)).get("continue", "0"))
+        following = {"continue": str(place + 1)} if place < 3 else {}
+        body = {"kind": "RoleList", "apiVersion": "v1", "metadata": following, "items": pages[place]}
+        return said(200, json.dumps(body).encode(), "application/json")
+
+    new.api._answer = with_gaps  # type: ignore[method-assign]
+    assert [found["metadata"]["name"] for found in cluster.list(ROLE, "p")] == ["r", "s"]
