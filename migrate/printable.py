@@ -2,7 +2,10 @@
 
 import re
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]+")
+_ODD = r"\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff"
+_UNPRINTABLE = re.compile(rf"[\x00-\x1f{_ODD}]+")
+_HARMFUL = re.compile(rf"[\x00-\x08\x0b-\x1f{_ODD}]")
+"""What does something to a terminal, or to a line; but for the ends of lines and tabs."""
 
 
 _QUERY = re.compile(r"""(https?://[^\s"'?]+)\?[^\s"']*""")
@@ -14,6 +17,16 @@ _LOGIN = re.compile(r"(\w://[^/\s:@]*:)[^@\s/]+@")
 
 _SECRET = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/_.~=-]{8,}")
 """A login as it stands in a request; some servers give back what they were sent."""
+
+
+def harmless(text: str) -> str:
+    """Text of many lines that no terminal takes for a command: escape sequences, changes of direction become spaces."""
+    return text if text.isprintable() else _HARMFUL.sub(" ", text)
+
+
+def harmless_json(text: str) -> str:
+    """JSON whose strings have what does something to a terminal as escapes (RFC 8259, section 7)."""
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def printable(text: str, limit: int = 500) -> str:

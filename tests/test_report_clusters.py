@@ -1,6 +1,7 @@
 """What reports tell of access and workloads, against two clusters: before, after, proven; which rule changed what."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -130,3 +131,35 @@ def test_a_grant_that_no_longer_holds_is_said(clusters: Clusters, manifest: Path
     found = report(clusters, manifest)
     assert "1 grant found not to hold" in todo(found)
     assert "does NOT hold (the registry refuses" in clusters.run("explain", manifest, "my-app-2/web:1").out
+
+
+def test_workloads_and_access_that_the_manifest_no_longer_names_are_forgotten(
+    clusters: Clusters, manifest: Path
+) -> None:
+    for command in ("copy", "verify", "rewrite", "access plan", "finish"):
+        clusters.run(*command.split(), manifest)
+    before = report(clusters, manifest)
+    assert before["findings"] and before["workloads"] and before["access"]
+    manifest.write_text(manifest.read_text().replace("to: out", "to: new"))
+    clusters.run("rewrite", manifest)
+    clusters.run("finish", manifest)
+    moved = report(clusters, manifest)
+    assert len(moved["findings"]) == len(before["findings"])
+    assert len(moved["workloads"]) == len(before["workloads"])
+    manifest.write_text(re.sub(r"(?m)^(access|workloads): .*\n", "", manifest.read_text()))
+    assert clusters.run("run", manifest).code == 0
+    after = report(clusters, manifest)
+    assert (after["findings"], after["workloads"], after["access"], after["well"]) == ([], [], [], True)
+
+
+def test_no_escape_sequence_of_a_file_name_reaches_the_terminal(clusters: Clusters, manifest: Path) -> None:
+    folder = clusters.ends.folder / "in"
+    (folder / "web.yaml").rename(folder / "w\x1b[31mRED\u202e\u009b31m\neb.yaml")
+    clusters.run("copy", manifest)
+    for command in (
+        ["rewrite"], ["rewrite", "-v"], ["finish"], ["report", "--markdown", "-"], ["report", "--csv", "-"], ["report"],
+        ["report", "--format", "json"], ["explain", "my-app-2/web:1"], ["status"],
+    ):  # fmt: skip
+        name, *more = command
+        ran = clusters.run(name, manifest, *more)
+        assert not set(ran.text) & set("\x1b\u202e\u009b"), command

@@ -1,6 +1,11 @@
 """Earlier runs, single projects, and what waits: reports, status and views say the same of them, and it stays so."""
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
+import threading
 from contextlib import closing
 from dataclasses import fields
 from datetime import datetime
@@ -13,13 +18,16 @@ from conftest import Ends
 from hypothesis import given
 from hypothesis import strategies as st
 from registrylab.client import LabClient
+from registrylab.gateway import Answer, Forward, Request, gateway
 from registrylab.images import make_image, make_layer
 from reportstates import make_state
 
+from migrate.lock import hold
 from migrate.report.json_form import report_schema
 from migrate.report.mentions import Mentions
 from migrate.report.model import Finding, Image, Workload
 from migrate.state.opening import open_state
+from migrate.state.reading import read_records
 
 BASE = make_layer("base", 40_000)
 IMAGES = [make_image([BASE, make_layer(f"own-{number}", 10_000)]) for number in range(4)]
@@ -246,6 +254,175 @@ def test_sizes_of_schema_1_add_up(ends: Ends, source: LabClient) -> None:
     assert found["projects"][0]["sizeAtTarget"] == found["sharing"]["total"] == sum(i["size"] for i in found["images"])
 
 
+# --- what an attack found ---------------------------------------------------------------------------------------
+
+
+def test_what_the_manifest_no_longer_names_needs_nobody(ends: Ends, target: LabClient, filled: Path) -> None:
+    assert ends.run("copy", filled).code == 3
+    target.push("b/app3", IMAGES[0], "1")
+    assert ends.run("verify", filled, "--project", "b").code == 3
+    filled.write_text(filled.read_text().replace(BODY, "images: [a]\nprojects: {a: a-2}"))
+    assert ends.run("run", filled).code == 0
+    found = report(ends, filled)
+    assert (found["well"], found["headline"]) == (True, "All 3 tags are at the target and verified")
+    assert ends.run("status", filled).code == 0
+    refused = ends.run("explain", filled, "b/app3:1")
+    assert "b/app3:1: no longer wanted\n  -> the manifest of the last run did not name it" in refused.err
+    filled.write_text(filled.read_text().replace("images: [a]", "images: [a, b]"))
+    assert ends.run("copy", filled).code == 3  # somebody else's b/app3:1
+    again = report(ends, filled)
+    assert again["counts"] == {"conflict": 1, "done": 5}
+    (other,) = [image for image in again["images"] if image["outcome"] == "conflict"]
+    assert other["formatAfter"] is None, "ours was OCI; what is there now was never looked into"
+
+
+def test_a_project_that_cannot_be_read_now_is_still_wanted(ends: Ends, source: LabClient, filled: Path) -> None:
+    filled.write_text(filled.read_text().replace(", 'a/app0:9'", ""))
+    assert ends.run("copy", filled).code == 0
+
+    def handle(asked: Request, forward: Forward) -> Answer:
+        return Answer(500, (), b"") if "/v2/b/" in asked.path else forward(asked)
+
+    with gateway(ends.source.host, handle) as near:
+        ends.through(filled, source=near.host)
+        with database(ends) as db, db:
+            db.execute("update copies set source = replace(source, ?, ?)", [ends.source.host, near.host])
+        assert ends.run("copy", filled).code == 3
+    found = report(ends, filled)
+    assert found["counts"]["done"] == 6, found["counts"]
+
+
+def test_what_is_kept_is_no_failure_in_any_form(ends: Ends, source: LabClient, target: LabClient) -> None:
+    source.push("a/app0", IMAGES[0], "1", "2")
+    target.push("a/app0", IMAGES[1], "2")
+    manifest = ends.manifest("images: [a]\ndefaults: {onConflict: skip}")
+    assert ends.run("run", manifest).code == 0
+    found = report(ends, manifest)
+    assert (found["failures"], found["well"]) == ([], True)
+    (kept,) = [image for image in found["images"] if image["verdict"] == "kept"]
+    assert (kept["failure"], kept["advice"]) == (None, "")
+    assert found["sharing"]["total"] == sum(i["size"] for i in found["images"] if i is not kept)
+    assert "Images in trouble" not in ends.run("report", manifest, "--markdown", "-").out
+    assert "overwrite" not in ends.run("explain", manifest, "a/app0:2").out
+
+
+def test_a_try_that_was_cut_off_after_one_that_failed(ends: Ends, filled: Path) -> None:
+    assert ends.run("copy", filled).code == 3
+    with database(ends) as db, db:
+        db.execute("update runs set ended_at = null, exit_code = null")
+        db.execute(
+            "update copies set status = 'running', error_class = 'unavailable', error = 'HTTP 503' "
+            "where target like '%/b/app3:1'"
+        )
+        [(failures,)] = db.execute("select count(*) from failures where target like '%/b/app3:1'").fetchall()
+    found = report(ends, filled)
+    assert failures == 1
+    assert [c["after"] for c in found["changes"] if c["target"].endswith("b/app3:1")] == ["cut off (unavailable)"]
+    assert "run 1     cut off" not in ends.run("report", filled).out
+    history = ends.run("explain", filled, "b/app3:1", "--format", "json").json["history"]
+    assert [each["outcome"] for each in history] == ["cut off (unavailable)"]
+    assert "HTTP 503" in ends.run("status", filled).out
+    document = ends.run("status", filled, "--format", "json").json
+    assert document["counts"]["cut off"] == 1
+    assert {row["status"] for row in document["copies"] if row["target"].endswith("b/app3:1")} == {"cut off"}
+
+
+def test_a_report_is_of_one_moment(ends: Ends, filled: Path) -> None:
+    assert ends.run("copy", filled).code == 3
+    with read_records(ends.folder / "state/m.db", filled, target=None) as records:
+        before = records.counts()
+        with database(ends) as db, db:
+            db.execute("update copies set status = 'failed'")
+        assert records.counts() == before
+
+
+def test_an_earlier_run_tells_its_own_source_and_words(
+    ends: Ends, source: LabClient, target: LabClient, filled: Path
+) -> None:
+    filled.write_text(filled.read_text().replace(BODY, "images: [{from: 'a/app0:1', to: 'x/y:1'}]"))
+    assert ends.run("copy", filled).code == 0
+    target.push("x/y", IMAGES[3], "1")
+    assert ends.run("verify", filled).code == 3
+    said = report(ends, filled)["images"]
+    target.push("x/y", make_image([BASE]), "1")
+    assert ends.run("verify", filled).code == 3
+    filled.write_text(filled.read_text().replace("from: 'a/app0:1', to", "from: 'b/app1:1', onConflict: overwrite, to"))
+    assert ends.run("copy", filled).code == 0
+    first, second = report(ends, filled, "--run", 1), report(ends, filled, "--run", 2)
+    assert first["images"][0]["source"] == f"{ends.source.host}/a/app0:1@{IMAGES[0].digest}"
+    assert first["images"][0]["sourceProject"] == "a"
+    assert second["images"][0]["reason"] == said[0]["reason"]
+    assert report(ends, filled, "--run", 3)["images"][0]["reason"] != said[0]["reason"]
+
+
+def test_while_a_run_is_at_it_nobody_is_told_to_begin_another(ends: Ends, filled: Path) -> None:
+    assert ends.run("copy", filled).code == 3
+    with database(ends) as db, db:
+        db.execute("update runs set ended_at = null, exit_code = null")
+        db.execute("update copies set status = 'waiting' where status = 'done'")
+    with hold(ends.folder / "state/m.db", "copy"):
+        todo = report(ends, filled)["todo"]
+    (left,) = [each for each in todo if "still to be copied" in each["words"]]
+    assert left["command"].split()[1:] == ["status", str(filled), "--watch"]
+
+
+def test_two_tags_of_a_schema_1_image_have_its_size_each(ends: Ends, source: LabClient) -> None:
+    source.push_schema1("a/old", IMAGES[0], "1")
+    source.push_schema1("a/old", IMAGES[0], "2")
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    sizes = [image["size"] for image in report(ends, manifest)["images"]]
+    assert min(sizes) == max(sizes) > 50_000
+
+
+@pytest.mark.parametrize(("tags", "words"), [(["1"], "The one tag is at the target, not verified yet")])
+def test_one_tag_is_told_as_one(ends: Ends, source: LabClient, tags: list[str], words: str) -> None:
+    source.push("a/app0", IMAGES[0], *tags)
+    manifest = ends.manifest("images: [a]")
+    assert ends.run("copy", manifest).code == 0
+    assert report(ends, manifest)["headline"] == words
+    assert ends.run("verify", manifest).code == 0
+    assert report(ends, manifest)["headline"] == "The one tag is at the target and verified"
+
+
+def test_report_files_are_written_into_what_is_there(ends: Ends, filled: Path) -> None:
+    assert ends.run("copy", filled).code == 3
+    real, link, pipe = ends.folder / "real.csv", ends.folder / "link.csv", ends.folder / "pipe"
+    real.write_text("old")
+    real.chmod(0o664)
+    link.symlink_to(real)
+    os.mkfifo(pipe)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    assert ends.run("report", filled, "--csv", link, "--json", pipe, "--markdown", os.devnull).code == 0
+    reader.join(30)
+    assert link.is_symlink()
+    assert real.read_text().startswith("target,source")
+    assert real.stat().st_mode & 0o777 == 0o664
+    assert json.loads(heard[0])["kind"] == "report"
+    assert not Path(os.devnull).is_file()
+    assert [path.name for path in ends.folder.iterdir() if path.name.endswith(".part")] == []
+    long = ends.run("report", filled, "--csv", "x" * 300)
+    assert (long.code, "cannot be written: File name too long" in long.err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html", "--json", "--markdown"])
+def test_a_report_on_stdout_is_utf8_whatever_the_locale(ends: Ends, filled: Path, option: str) -> None:
+    assert ends.run("copy", filled).code == 3
+    argv = [sys.executable, "-m", "migrate", "report", str(filled), option, "-"]
+    environment = ends.environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = subprocess.run(argv, cwd=ends.folder, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "b/app3" in done.stdout.decode("utf-8")
+    with Path("/dev/full").open("wb") as full:
+        stopped = subprocess.run(
+            argv, cwd=ends.folder, env=environment, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert b"the output cannot be written: No space left on device" in stopped.stderr
+    assert b"bug" not in stopped.stderr
+
+
 # --- files and names --------------------------------------------------------------------------------------------
 
 
@@ -253,7 +430,7 @@ def test_only_one_report_goes_to_stdout(ends: Ends, filled: Path) -> None:
     assert ends.run("copy", filled).code == 3
     refused = ends.run("report", filled, "--html", "r.html", "--json", "-", "--csv", "-")
     assert (refused.code, refused.out) == (2, "")
-    assert "only one of the reports can go to stdout\n  -> name a file for each of the others" in refused.err
+    assert "-: only one of the reports can be written there\n  -> name a file for each" in refused.err
     assert not (ends.folder / "r.html").exists()
 
 

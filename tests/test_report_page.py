@@ -94,9 +94,9 @@ def test_tables_sort_by_numbers_and_by_words(seen: Seen, small: tuple[Path, dict
     button = seen.page.locator("#images th button", has_text="Size")
     button.click()
     assert button.locator("..").get_attribute("aria-sort") == "descending"
-    assert seen.column("images", 6)[0] == f"{sizes[0] / 1e6:.0f} MB"
+    assert seen.column("images", 6)[0] == f"{sizes[0] / 1e6:.1f} MB"
     button.click()
-    assert seen.column("images", 6)[0] == f"{sizes[-1] / 1e6:.0f} MB"
+    assert seen.column("images", 6)[0] == f"{sizes[-1] / 1e6:.1f} MB"
     seen.page.locator("#images th button", has_text="Outcome").click()
     outcomes = [words for words in seen.column("images", 3) if words]
     assert outcomes == sorted(outcomes)
@@ -114,10 +114,10 @@ def test_a_filter_shows_what_has_all_of_its_words(seen: Seen, small: tuple[Path,
 def test_pages_go_on_and_back(seen: Seen) -> None:
     assert seen.count("images").startswith("1 to 50 of 200")
     first = seen.column("images", 2)
-    seen.page.locator("#images button", has_text="Later").click()
+    seen.page.locator("#images button", has_text="Next").click()
     assert seen.count("images").startswith("51 to 100 of 200")
     assert not set(first) & set(seen.column("images", 2))
-    seen.page.locator("#images button", has_text="Earlier").click()
+    seen.page.locator("#images button", has_text="Previous").click()
     assert seen.column("images", 2) == first
 
 
@@ -337,3 +337,54 @@ def test_what_a_narrow_window_leaves_out_stands_where_the_row_is_unfolded(
 def test_pictures_say_of_which_run_they_are(seen: Seen, small: tuple[Path, dict[str, Any]]) -> None:
     assert small[1]["timelineRun"] == 1
     assert seen.page.locator("#timeline-words").inner_text().startswith("Run 1: ")
+
+
+def test_links_may_be_followed_again_and_back(seen: Seen) -> None:
+    link = seen.page.locator("#failures a", has_text="denied")
+    everything = seen.count("images")
+    seen.page.locator("#bad-images").check()
+    for _ in range(2):
+        link.click()
+        assert seen.page.locator("#filter-images").input_value() == 'class="denied"'
+        assert not seen.page.locator("#bad-images").is_checked()
+        assert seen.count("images") != everything
+        seen.page.locator("#filter-images").fill("")
+    link.click()
+    seen.page.go_back()
+    seen.page.wait_for_function("!location.hash")
+    assert seen.page.locator("#filter-images").input_value() == ""
+
+
+def test_a_filter_looks_at_what_is_shown(seen: Seen, small: tuple[Path, dict[str, Any]]) -> None:
+    biggest = max(image["size"] for image in small[1]["images"])
+    for words, number in (("explain", 0), ("m.yaml", 0), (f"{biggest / 1e6:.1f} MB", 1)):
+        seen.page.locator("#filter-images").fill(words)
+        found = seen.count("images")
+        assert found.startswith("nothing") if not number else not found.startswith("nothing"), words
+
+
+def test_what_is_printed_begins_at_the_beginning_and_says_what_is_left_out(browser: Any, tmp_path: Path) -> None:
+    path, _ = made(tmp_path, 2_300)
+    found = Seen(browser, path)
+    found.page.locator("#images button", has_text="Next").click()
+    first = found.column("images", 2)[0]
+    found.page.emulate_media(media="print")
+    found.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    printed = found.column("images", 2)
+    assert len(printed) == 2000
+    assert first not in printed[:50]
+    assert "The other 300 of 2,300 rows are not printed" in found.page.locator("#images .rest").inner_text()
+    assert found.page.locator("#todo li").last.is_visible()
+    found.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    found.page.emulate_media(media="screen")
+    assert found.column("images", 2)[0] == first
+    assert not found.page.locator("#images .rest").is_visible()
+    found.context.close()
+
+
+def test_keys_stay_where_they_were_at_the_last_page(seen: Seen) -> None:
+    following = seen.page.locator("#images button", has_text="Next")
+    following.focus()
+    for _ in range(3):
+        seen.page.keyboard.press("Enter")
+    assert seen.page.evaluate("document.activeElement.textContent") == "Previous"

@@ -513,7 +513,7 @@ def test_on_a_full_disk_what_was_recorded_is_kept_and_the_rest_is_not(tmp_path: 
         with open_state(disk / "my-app.db", manifest) as state:
             assert state.counts() == {"done": 1}
             state.record_plan(many)
-            assert state.counts() == {"done": 1, "waiting": 5_000}
+            assert state.counts() == {"no longer wanted": 1, "waiting": 5_000}
 
 
 def fill(path: Path, manifest: Path, first: Copy, many: Plan) -> None:

@@ -46,7 +46,7 @@ def explain(
     command = partial(command_for, manifest, state, "")
     with read_records(path, manifest, target=None) as records:
         report = build_report(records, command, writer=str(holder(path) or ""))
-        found = explained(report, records, find_image(report, image))
+        found = explained(report, records, find_image(report, image, records.dropped()))
     if output is OutputFormat.JSON:
         json_document(explain_document(found))
     else:

@@ -32,6 +32,7 @@ def begun_run(
         if opened.moved_from:
             before = f"{path} belonged to {opened.moved_from}, which is no longer there"
             say(f"note: {before}; from now on it belongs to {manifest.resolve()}")
+        _forget(opened, session.manifest)
         opened.begin_run(command, file.source.registry, file.target.registry, skopeo_version, session.project)
         with _recorded(opened, again):
             yield opened, private
@@ -43,9 +44,16 @@ def keep(manifest: Manifest, path: Path, command: str, record: Callable[[State],
         return
     try:
         with hold(path, command), open_state(path, manifest.path, manifest.file.target.registry) as opened:
+            _forget(opened, manifest)
             record(opened)
     except StateError as error:
         say(f"note: a report will not tell of this: {error.what}")
+
+
+def _forget(state: State, manifest: Manifest) -> None:
+    """Access and workloads that the manifest no longer names are nobody's concern."""
+    state.keep_folders({str(manifest.file_path(entry.to)) for entry in manifest.file.workloads or ()})
+    state.keep_projects({entry.project for entry in manifest.file.access or ()})
 
 
 @contextmanager

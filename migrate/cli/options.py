@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from migrate.errors import ExitCode, MigrateError, StoppedError, UsageError
+from migrate.printable import harmless, harmless_json
 from migrate.quantities import parse_duration
 
 _WAIT_UNSEEN = 900.0
@@ -124,6 +125,7 @@ def login_wait(given: str) -> float:
 
 def say(words: str = "") -> None:
     """Progress, warnings and headings: to stderr; where nobody can read them the work goes on."""
+    words = harmless(words)
     _SAID.info("%s", words)
     if sys.stderr is not None:
         with suppress(OSError):
@@ -132,12 +134,12 @@ def say(words: str = "") -> None:
 
 def result(lines: Iterable[str]) -> None:
     """Results: to stdout, a line each."""
-    _out("".join(f"{line}\n" for line in lines))
+    _out(harmless("".join(f"{line}\n" for line in lines)))
 
 
 def json_line(document: Mapping[str, Any]) -> None:
     """One JSON document on one line of stdout."""
-    _out(f"{json.dumps(document, ensure_ascii=False)}\n")
+    _out(harmless_json(f"{json.dumps(document, ensure_ascii=False)}\n"))
 
 
 @contextmanager
@@ -158,16 +160,24 @@ def told_as_events(*, as_json: bool) -> Iterator[None]:
 
 def json_document(document: Mapping[str, Any]) -> None:
     """One JSON document, for people too."""
-    _out(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n")
+    _out(harmless_json(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n"))
 
 
-def _out(text: str) -> None:
+def file_to_stdout(text: str) -> None:
+    """What may as well be written to a file: to stdout, in UTF-8 whatever the locale."""
+    _out("", text.encode("utf-8"))
+
+
+def _out(text: str, data: bytes = b"") -> None:
     """Print; where nobody can read any more (`rahti-migrate plan x.yaml | head`, a full disk) the work goes on."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
+        if data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):

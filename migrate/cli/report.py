@@ -1,7 +1,9 @@
 """`rahti-migrate report`: what happened, for people, spreadsheets, programs and browsers. Reads the state only."""
 
 import json
-import sys
+import os
+import shutil
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from migrate.cli.options import (
     ProjectOption,
     StateOption,
     VerboseOption,
+    file_to_stdout,
     json_document,
     result,
     say,
@@ -25,6 +28,7 @@ from migrate.cli.paths import check_project, state_path
 from migrate.cli.program import command_line, options_given
 from migrate.errors import ExitCode, UsageError
 from migrate.lock import holder
+from migrate.printable import harmless_json
 from migrate.report.build import build_report
 from migrate.report.csv_form import csv_text
 from migrate.report.json_form import report_document
@@ -65,13 +69,14 @@ def report(
     command = partial(command_for, manifest, state, project)
     forms: list[tuple[Path | None, Callable[[], str]]] = [
         (html, lambda: _html(made, command)),
-        (json_file, lambda: json.dumps(report_document(made), ensure_ascii=False, indent=1) + "\n"),
+        (json_file, lambda: harmless_json(json.dumps(report_document(made), ensure_ascii=False, indent=1) + "\n")),
         (csv, lambda: csv_text(made)),
         (markdown, lambda: markdown_text(made)),
     ]
     chosen = [(path, make) for path, make in forms if path]
-    if sum(str(path) == "-" for path, _ in chosen) > 1:
-        raise UsageError("-: only one of the reports can go to stdout", "name a file for each of the others")
+    twice = [path for path, number in Counter(path for path, _ in chosen).items() if number > 1]
+    if twice:
+        raise UsageError(f"{twice[0]}: only one of the reports can be written there", "name a file for each")
     made = read_report(manifest, state, project, run)
     for path, make in chosen:
         _write(path, make())
@@ -119,15 +124,26 @@ def _write(path: Path, text: str) -> None:
         UsageError: it cannot be written.
     """
     if str(path) == "-":
-        sys.stdout.write(text)
+        file_to_stdout(text)
         return
-    if not path.name or path.is_dir():
-        raise UsageError(f"{path}: is a folder", "name a file")
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(path)
+        if not path.name or path.is_dir():
+            raise UsageError(f"{path}: is a folder", "name a file")
+        if path.exists() and not path.is_file():  # a pipe, a device
+            path.write_bytes(text.encode("utf-8"))
+        else:
+            _replace(path.resolve(), text.encode("utf-8"))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written: {error.strerror}", "name another file") from None
     say(f"written: {path}")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(f".rahti-migrate-{os.getpid()}.part")
+    try:
+        beside.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

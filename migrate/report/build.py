@@ -35,7 +35,7 @@ from migrate.report.sharing import sharing_of
 from migrate.report.timeline import timeline_of
 from migrate.report.todo import todo_of
 from migrate.state.reading import Records
-from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, UNWANTED, WAITING
+from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, UNWANTED, WAITING, cut_off
 from migrate.state.times import now
 
 FORMATS = {
@@ -74,16 +74,16 @@ def build_report(
     findings = () if past else tuple(_finding(row) for row in records.findings() if ours(row["project"]))
     written = [row for row in records.grants_written() if ours(row["project"])]
     todo = todo_of(chosen, images, access, workloads, findings, command)
-    last = records.last_run() or {}
+    ends = records.ends(run)
     busiest = next((each.number for each in reversed(runs) if each.copied or each.failed), 0)
-    there = [image for image in images if image.is_there]
+    there = [image for image in images if image.is_here]
     return Report(
         made_at=now(),
         manifest=records.manifest_path(),
         state=str(records.path),
         project=project,
-        source=last.get("source") or "",
-        target=last.get("target") or "",
+        source=ends[0],
+        target=ends[1],
         version=__version__,
         headline=_headline(images, len(todo)),
         well=not todo,
@@ -169,9 +169,8 @@ def _is_past(records: Records, number: int) -> bool:
 
 def _changes(records: Records, run: Run, project: str) -> Iterator[Change]:
     """What a run left otherwise; what runs while nobody is at work was cut off."""
-    cut_off = {} if run.how == "at work" else {RUNNING: CUT_OFF}
     for target, before, after in records.changes(run.number, project):
-        yield Change(target, cut_off.get(before, before), cut_off.get(after, after))
+        yield Change(target, cut_off(before), after if run.how == "at work" else cut_off(after))
 
 
 # --- images -----------------------------------------------------------------------------------------------------
@@ -183,16 +182,9 @@ def _images(records: Records, project: str, past_run: int, writer: str) -> Itera
     for row in records.copies(project):
         if past_run and row["target"] not in then:
             continue
-        seen = _as_it_was(row, then[row["target"]]) if past_run else row
+        seen = {**row, **then[row["target"]]} if past_run else row
         if seen["status"] != UNWANTED:
             yield _image(seen, "" if past_run else writer)
-
-
-def _as_it_was(row: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """A tag as it was left then."""
-    digest = f"@{then['source_digest']}" if then["source_digest"] else ""
-    source = row["source"].partition("@")[0] + digest
-    return {**row, **then, "source": source}
 
 
 def _image(row: Mapping[str, Any], writer: str) -> Image:
@@ -274,28 +266,29 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
             verified=sum(tag.verdict in FINE for tag in tags),
             troubled=sum(tag.is_wrong for tag in tags),
             size=sum(tag.size for tag in tags),
-            size_at_target=sum(tag.size for tag in tags if tag.is_there),
+            size_at_target=sum(tag.size for tag in tags if tag.is_here),
             sent=sum(tag.sent for tag in tags),
             seconds=round(sum(tag.seconds or 0 for tag in tags), 3),
         )
 
 
 def _headline(images: Sequence[Image], todo: int) -> str:
+    if not images:
+        return "No image is asked for"
     there = sum(image.is_there for image in images)
     verified = sum(image.verdict in FINE for image in images)
     kept = sum(image.verdict == Verdict.KEPT for image in images)
-    tags = count(len(images), "tag")
-    if not images:
-        return "No image was asked for yet"
-    if there == verified == len(images):
-        others = f" ({kept:,} with other content, kept)" if kept else ""
-        return f"All {tags} are at the target and verified{others}{'; some things need you' if todo else ''}"
-    if there == len(images):
-        return f"All {tags} are at the target, {verified:,} of them verified"
     left = sum(image.outcome in (WAITING, RUNNING, CUT_OFF) for image in images)
-    waiting = f", {left:,} are still to be copied" if left else ""
-    troubled = len(images) - there - left
-    return f"{there:,} of {tags} are at the target{waiting}{f', {troubled:,} need you' if troubled else ''}"
+    wrong = sum(image.is_wrong for image in images)
+    if there < len(images) or wrong:
+        tags = f"{there:,} of {count(len(images), 'tag')} {'is' if there == 1 else 'are'} at the target"
+        waiting = f", {left:,} still to be copied" if left else ""
+        return f"{tags}{waiting}{f', {wrong:,} in trouble' if wrong else ''}"
+    tags = "The one tag is" if there == 1 else f"All {count(there, 'tag')} are"
+    if verified < there:
+        return f"{tags} at the target, {f'{verified:,} of them verified' if verified else 'not verified yet'}"
+    others = f" ({kept:,} with other content, kept)" if kept else ""
+    return f"{tags} at the target and verified{others}{'; some things need you' if todo else ''}"
 
 
 # --- access and workloads ---------------------------------------------------------------------------------------

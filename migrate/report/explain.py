@@ -1,7 +1,8 @@
 """Everything that is known of one image: as a value, as lines of one screen, as a document. Pure, but for the state."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,9 @@ from migrate.quantities import count, format_duration, format_size
 from migrate.report.json_form import plain
 from migrate.report.mentions import Mentions, parts_of
 from migrate.report.model import VERSION, Finding, Grant, Image, Report, Workload
-from migrate.report.sharing import blobs_of
+from migrate.report.sharing import Bodies, blobs_of
 from migrate.state.reading import Records
+from migrate.state.statuses import cut_off
 
 _FEW, _SHOWN = 8, 12
 
@@ -63,14 +65,21 @@ class Explained:
     findings: tuple[Finding, ...]
 
 
-def find_image(report: Report, name: str) -> Image:
+def find_image(report: Report, name: str, dropped: Collection[str] = ()) -> Image:
     """The image that a person means: by its target or source, with or without the registry, or by a digest.
+
+    Args:
+        report: of the state.
+        name: what they typed.
+        dropped: targets that the manifest does not name any more.
 
     Raises:
         UsageError: there is none, or more than one.
     """
     found = [image for image in report.images if name in _exact(image)]
     found = found or [image for image in report.images if name in _loose(image)]
+    if not found and any(name in (target, target.partition("/")[2]) for target in dropped):
+        raise UsageError(f"{name}: no longer wanted", "the manifest of the last run did not name it; it is left alone")
     if not found:
         near = [image.name for image in report.images if name.rpartition("/")[2].partition(":")[0] in image.name]
         listed = f"there are {', '.join(near[:_FEW])}" if near else "status and report list what there is"
@@ -91,6 +100,7 @@ def _loose(image: Image) -> Iterator[str]:
     """What may name several: its source, a repository, a digest, with or without the registry."""
     path, tag, _ = parts_of(image.source)
     names = {path, image.repository, *([f"{path}:{tag}"] if tag else [])}
+    names |= {f"{path}:{tag}@{image.source_digest}"} if tag else set()
     names |= {f"{path}@{image.source_digest}", f"{image.repository}@{image.target_digest}"}
     yield image.source
     for registry in (image.source.partition("/")[0], image.target.partition("/")[0]):
@@ -101,23 +111,41 @@ def _loose(image: Image) -> Iterator[str]:
 
 def explain(report: Report, records: Records, image: Image) -> Explained:
     """Gather what is known around an image."""
-    bodies = records.image_manifest_bodies()
-    shared = Counter(digest for each in _distinct(report.images) for digest in dict(blobs_of(each, bodies)))
-    blobs = [
-        Blob(digest, size, max(shared[digest] - 1, 0), tuple(records.repositories_with(digest)))
-        for digest, size in dict(blobs_of(image.source_digest or "", bodies)).items()
-    ]
+    blobs = tuple(_blobs(report.images, records, image))
     mentions = Mentions(report.images)
     stream = image.repository.partition("/")[2]
     return Explained(
         image,
-        tuple(blobs),
+        blobs,
         tuple(_attempt(row) for row in records.attempts_at(image.target)),
-        tuple(Moment(*row) for row in records.history(image.target)),
+        tuple(_history(records.history(image.target), records.last_run() or {}, report)),
         tuple(g for g in report.access if g.project == image.target_project and stream in (g.images or (stream,))),
         tuple(each for each in report.workloads if image.name in mentions.of_workload(each)),
         tuple(each for each in report.findings if image.name in mentions.of_finding(each)),
     )
+
+
+def _blobs(images: Sequence[Image], records: Records, image: Image) -> Iterator[Blob]:
+    """Its layers and configs, and who else has them; only image manifests that name one of them are read."""
+    bodies = records.image_manifest_bodies()
+    own = dict(blobs_of(image.source_digest or "", bodies))
+    near = _with_any(bodies, own)
+    near |= _with_any(bodies, near)  # indexes of these
+    shared = Counter(digest for each in _distinct(images) & set(near) for digest in dict(blobs_of(each, near)))
+    for digest, size in own.items():
+        yield Blob(digest, size, max(shared[digest] - 1, 0), tuple(records.repositories_with(digest)))
+
+
+def _with_any(bodies: Bodies, digests: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+    """The image manifests in which one of these digests stands."""
+    words = re.compile(b"|".join(re.escape(digest.encode()) for digest in digests) or b"(?!)")
+    return {digest: body for digest, body in bodies.items() if words.search(body[1])}
+
+
+def _history(rows: Sequence[tuple[int, str, str]], last: Mapping[str, Any], report: Report) -> Iterator[Moment]:
+    at_work = last.get("id") if report.run and report.run.how == "at work" else 0
+    for run, outcome, digest in rows:
+        yield Moment(run, outcome if run == at_work else cut_off(outcome), digest)
 
 
 def _distinct(images: Sequence[Image]) -> set[str]:
@@ -157,9 +185,16 @@ def explain_lines(found: Explained) -> Iterator[str]:
     for each in found.workloads[:_SHOWN]:
         words = f": {each.words}" if each.words else ""
         yield f"workload  {each.object} of {each.project}: {each.applied or each.standing}{words}"
+    yield from _more(found.workloads)
     for finding in found.findings[:_SHOWN]:
         change = f"{finding.before} -> {finding.after}" if finding.after else finding.words or finding.says
         yield f"          {finding.file}:{finding.line} {finding.rule}: {change}"
+    yield from _more(found.findings)
+
+
+def _more(values: Sequence[Any]) -> Iterator[str]:
+    if len(values) > _SHOWN:
+        yield f"          ... and {len(values) - _SHOWN} more (--format json has all)"
 
 
 def _ends(image: Image) -> Iterator[str]:
@@ -181,8 +216,7 @@ def _blob_lines(blobs: Sequence[Blob]) -> Iterator[str]:
         others = f", in {count(blob.others, 'other image')}" if blob.others else ""
         held = f", at the target in {', '.join(blob.held_in[:2])}" if blob.held_in else ""
         yield f"          {blob.digest[:19]} {format_size(blob.size)}{others}{held}"
-    if len(blobs) > _SHOWN:
-        yield f"          ... and {len(blobs) - _SHOWN} more (--format json has all)"
+    yield from _more(blobs)
 
 
 def _attempt_lines(found: Explained) -> Iterator[str]:

@@ -105,7 +105,12 @@ def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
     yield f"{there:,} of {tags:,}", "tags at the target", ""
     words = f"{kept:,} kept with other content (onConflict: skip)" if kept else ""
     yield f"{equal:,} of {there:,}", "compared with the source, and equal", words
-    yield f"{len(report.todo):,}", "things need you" if len(report.todo) != 1 else "thing needs you", ""
+    wrong = sum(image.is_wrong for image in report.images)
+    yield (
+        f"{wrong:,}",
+        "tags in trouble" if wrong != 1 else "tag in trouble",
+        f"{len(report.todo):,} things to do, below",
+    )
     yield format_size(report.sharing.sent), "sent", f"of {format_size(report.sharing.total)} at the target"
     took = [run.seconds for run in report.runs if run.seconds]
     yield format_duration(sum(took)), "in all runs", f"{len(report.runs):,} of them"

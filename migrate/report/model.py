@@ -93,6 +93,11 @@ class Image:
         return self.outcome in AT_TARGET and self.verdict != Verdict.MISSING
 
     @property
+    def is_here(self) -> bool:
+        """Whether its own content is there, and not that of somebody else, which is kept."""
+        return self.is_there and self.verdict != Verdict.KEPT
+
+    @property
     def is_wrong(self) -> bool:
         """Whether it failed, or verify found something else than it should be."""
         return self.outcome in TROUBLED or self.verdict not in (None, *FINE)

@@ -10,7 +10,7 @@ from migrate.images.verdicts import FINE, Verdict
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.lines import failure_lines, name_of, shortened
 from migrate.state.reading import Records
-from migrate.state.statuses import AT_TARGET, CUT_OFF, RUNNING, TROUBLED, WAITING
+from migrate.state.statuses import AT_TARGET, CUT_OFF, RUNNING, TROUBLED, WAITING, cut_off
 
 VERSION = 1
 
@@ -79,11 +79,17 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
     if failed:
         yield ""
         yield from failure_lines(failed)
-    given_up = [row for row in standing.troubled if row["status"] == WAITING and not (writer and row["retry_at"])]
-    if any(row["error_class"] for row in given_up):
+    given_up = [row for row in standing.troubled if _is_given_up(row, writer)]
+    if given_up:
         yield from ("", "What waits for the next copy, and why:")
-        yield from failure_lines([row for row in given_up if row["error_class"]])
+        yield from failure_lines(given_up)
     yield from _verdict_lines([row for row in standing.troubled if row["status"] not in TROUBLED])
+
+
+def _is_given_up(row: Mapping[str, Any], writer: str) -> bool:
+    """Whether a tag waits for the next run; while one is on, what will be tried again soon does not."""
+    waits = row["status"] == WAITING and not row["retry_at"] if writer else row["status"] in (WAITING, RUNNING)
+    return waits and bool(row["error_class"])
 
 
 def _progress_lines(standing: Standing, seconds: float) -> Iterator[str]:
@@ -153,12 +159,17 @@ def status_document(standing: Standing, copies: Sequence[Mapping[str, Any]]) -> 
         "state": standing.state,
         "writer": standing.writer or None,
         "lastRun": _run_document(standing.last_run) if standing.last_run else None,
-        "counts": dict(sorted(Counter(row["status"] for row in copies).items())),
+        "counts": dict(standing.counts),
         "verdicts": dict(standing.verdicts),
         "atWork": [{"target": target, "since": since} for target, since in standing.at_work],
         "sentBytes": standing.sent,
-        "copies": [{key: row.get(column) or None for key, column in _ROW_KEYS.items()} for row in copies],
+        "copies": [_row_document(row, standing.writer) for row in copies],
     }
+
+
+def _row_document(row: Mapping[str, Any], writer: str) -> dict[str, Any]:
+    document = {key: row.get(column) or None for key, column in _ROW_KEYS.items()}
+    return {**document, "status": row["status"] if writer else cut_off(row["status"])}
 
 
 def _run_document(row: Mapping[str, Any]) -> dict[str, Any]:

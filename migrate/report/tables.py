@@ -75,7 +75,7 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
         yield _table("access-changes", "Access that was written", words, report.access_changes, _ACCESS_CHANGES)
     mentions = Mentions(report.images)
     if report.workloads:
-        needs = ("waits", "conflict", "refused")
+        needs = ("new", "changes", "waits", "conflict", "refused")
         yield _table(
             "workloads", "Workloads", "", report.workloads, _workloads(mentions), lambda w: w.standing in needs
         )
@@ -199,10 +199,10 @@ _PROJECTS = (
     _Column("Tags", lambda p: p.tags, "number"),
     _Column("At the target", lambda p: p.at_target, "number"),
     _Column("Verified", lambda p: p.verified, "number"),
-    _Column("Need you", lambda p: p.troubled, "number"),
+    _Column("In trouble", lambda p: p.troubled, "number"),
     _Column("Size", lambda p: p.size, "size"),
     _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
-    _Column("At the target", lambda p: p.size_at_target, "size", flags=("wide",)),
+    _Column("Bytes at the target", lambda p: p.size_at_target, "size", flags=("wide",)),
     _Column("Took, one after another", lambda p: p.seconds, "seconds", flags=("wide",)),
     _Column("What there is of it", lambda p: filter_for(project=p.name), flags=("fold",), link=_OF_A_PROJECT),
 )
@@ -219,7 +219,7 @@ _GRANTS = (
     _Column("Project", lambda g: g.project, key="project"),
     _Column("Who", lambda g: g.means, flags=("name",)),
     _Column("What", lambda g: ", ".join(g.images) or f"every image, by {g.role}"),
-    _Column("Standing", lambda g: g.how, flags=("outcome",)),
+    _Column("Standing", lambda g: f"{g.how}, and does not hold" if g.holds is False else g.how, flags=("outcome",)),
     _Column("Holds", lambda g: "not tried" if g.holds is None else "yes" if g.holds else "no"),
     _Column("How that is known", lambda g: g.proof or g.words, flags=("long",)),
     _Column("Subject", lambda g: g.subject, flags=("fold",)),

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from migrate.printable import printable
 from migrate.quantities import count, format_duration, format_size
 from migrate.report.lines import table
 from migrate.report.model import Change, Image, Report, Run
@@ -70,7 +71,7 @@ def _ending(run: Run) -> str:
     return f"exit code {run.exit_code}" if run.how == "ended" else run.how
 
 
-_PROJECT_HEADS = ("project", "tags", "at target", "verified", "need you", "size", "sent")
+_PROJECT_HEADS = ("project", "tags", "at target", "verified", "in trouble", "size", "sent")
 _RUN_HEADS = ("run", "command", "begun", "took", "copied", "failed", "changed", "sent", "end")
 
 
@@ -112,8 +113,8 @@ def _markdown(report: Report) -> Iterator[str]:
         yield from (f"- **{_safe(t.words)}**: {_safe(t.advice)}: `{_code(t.command)}`" for t in report.todo)
     yield from _section("Projects", _PROJECT_HEADS, _project_rows(report))
     yield from _section("Runs", _RUN_HEADS, [_run_row(run) for run in report.runs])
-    troubled = [image for image in report.images if image.failure or image.advice]
-    yield from _section("Images that need you", ("image", "outcome", "why", "what to do"), [
+    troubled = [image for image in report.images if image.is_wrong or image.failure]
+    yield from _section("Images in trouble", ("image", "outcome", "why", "what to do"), [
         (image.name, _outcome(image), image.reason, image.advice) for image in troubled
     ])  # fmt: skip
     yield from _section("Images", ("image", "from", "outcome", "format", "size", "digest"), [
@@ -127,9 +128,19 @@ def _markdown(report: Report) -> Iterator[str]:
     yield from _section("Changed on the way", ("image", "what"), [
         (image.name, "; ".join(image.warnings)) for image in report.images if image.warnings
     ])  # fmt: skip
+    if report.run and len(report.runs) > 1:
+        changes = [(_short(change.target), change.before or "not known", change.after) for change in report.changes]
+        yield from _section(f"Changed by run {report.run.number}", ("image", "before", "after"), changes)
     yield from _section("Who may pull", ("project", "who", "what", "standing", "holds"), [
         (g.project, g.subject, ", ".join(g.images) or g.role, g.how, _holds(g.holds, g.proof))
         for g in report.access
+    ])  # fmt: skip
+    yield from _section("Access that was written", ("project", "object", "before", "after", "written", "taken back"), [
+        (
+            c.project, f"{c.kind}/{c.name}", ", ".join(c.before) or "nothing", ", ".join(c.after), c.applied_at or "",
+            c.reverted_at or "",
+        )
+        for c in report.access_changes
     ])  # fmt: skip
     yield from _section("Workloads", ("project", "object", "standing", "applied", "why"), [
         (w.project, w.object, w.standing, w.applied, w.words) for w in report.workloads
@@ -154,8 +165,15 @@ def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _safe(text: str) -> str:
-    """Text that Markdown leaves as it is, in one cell."""
-    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", " ".join(text.split()))
+    """Text that Markdown leaves as it is, in one cell; what stands between backticks in it as code."""
+    parts = printable(" ".join(text.split()), 10_000).split("`")
+    if len(parts) % 2 == 0 or any("|" in part for part in parts[1::2]):
+        return _escaped("`".join(parts))
+    return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", text)
 
 
 def _code(text: str) -> str:

@@ -41,7 +41,7 @@ def todo_of(
     return (
         *_ended(run, command),
         *_failed(images, command),
-        *_left(images, command),
+        *_left(run, images, command),
         *_unverified(images, command),
         *_grants(access, command),
         *_objects(workloads, findings, command),
@@ -70,9 +70,13 @@ def _failed(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[
         )
 
 
-def _left(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+def _left(run: Run | None, images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
     """What waits; what was given up for now is told by its class."""
     left = [image for image in images if image.outcome not in (*AT_TARGET, *TROUBLED) and not _is_yours(image)]
+    if left and run and run.how == "at work":
+        words = f"{count(len(left), 'tag')} still to be copied"
+        yield Todo("images", len(left), words, f"run {run.number} is at it", command("status --watch"))
+        return
     for kind, number in Counter(image.failure for image in left).most_common():
         words = f"{count(number, 'tag')} still to be copied"
         if kind is None:

@@ -18,7 +18,7 @@ from migrate.images.unpacking import Unpacked
 from migrate.images.verdicts import FINE, Verdict
 from migrate.images.verify import Verified
 from migrate.reference import Reference, parse_reference
-from migrate.state.rows import Rows
+from migrate.state.rows import OF_PROJECT, Rows
 from migrate.state.statuses import CONFLICT, DONE, FAILED, REFUSED, RUNNING, SKIPPED, UNWANTED, WAITING
 from migrate.state.times import now, stamp
 
@@ -30,6 +30,7 @@ _PLANNED_STATUS = {
     Action.REFUSED: REFUSED,
 }
 _NOT_FOUND = str(FailureClass.NOT_FOUND)
+_IS_OURS = "put_digest != '' and put_digest = target_digest and put_from = source_digest"
 _COLUMNS_PUT = "target, put_digest, put_from, begun_digest, begun_from, replaced_digest"
 
 
@@ -94,8 +95,9 @@ class CopyRows(Rows):
     def digests_of_copies(self, registry: str) -> dict[tuple[str, str], tuple[str, str]]:
         """(source repository, digest) -> (target repository, digest), of what was copied from a registry."""
         query = "select source, source_digest, target, target_digest from copies where status in (?, ?)"
+        query += f" or (status = ? and {_IS_OURS})"
         found = {}
-        for source, digest, target, target_digest in self._db.execute(query, [DONE, SKIPPED]):
+        for source, digest, target, target_digest in self._db.execute(query, [DONE, SKIPPED, UNWANTED]):
             if digest and target_digest and source.startswith(f"{registry}/"):
                 path = parse_reference(source, registry).repository.path
                 found[path, digest] = (parse_reference(target, registry).repository.path, target_digest)
@@ -148,6 +150,7 @@ class CopyRows(Rows):
                 "update copies set status = ? where status not in (?, ?) and ? in ('', source_project, target_project)",
                 [UNWANTED, DONE, SKIPPED, project],
             )
+            self._drop_what_is_there(plan, project)
             rows = [self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies]
             self._keep_what_was_seen(plan, rows)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
@@ -157,6 +160,15 @@ class CopyRows(Rows):
             seen = now()
             read = ((digest, m.media_type, m.body, seen) for digest, m in plan.image_manifests.items())
             self._db.conn.executemany("insert or ignore into image_manifests values (?, ?, ?, ?)", read)
+
+    def _drop_what_is_there(self, plan: Plan, project: str) -> None:
+        """What was copied stays at the target; who no longer asks for it is not bothered with it either."""
+        query = f"select target, source from copies where status in (?, ?) and {OF_PROJECT}"  # noqa: S608 - a constant
+        rows = self._db.execute(query, [DONE, SKIPPED, project]).fetchall()
+        starts = tuple(f"{place}{mark}" for place in unread(plan) for mark in ":@/")
+        wanted = {str(copy.target) for copy in plan.copies}
+        gone = [(UNWANTED, target) for target, source in rows if target not in wanted and not source.startswith(starts)]
+        self._db.conn.executemany("update copies set status = ? where target = ?", gone)
 
     def _keep_what_was_seen(self, plan: Plan, rows: list[dict[str, Any]]) -> None:
         """What cannot be read now is no news: its tags stay wanted, and what they named last is remembered."""
@@ -182,7 +194,9 @@ class CopyRows(Rows):
             "expected_digest": copy.delivery.top.digest if copy.delivery and copy.delivery.top else "",
             "target_digest": copy.present, "retry_at": None, **_failed(None), **asdict(put),
         }  # fmt: skip
-        if copy.failure:
+        if copy.present != put.put_digest:
+            row["target_media_type"] = None
+        if copy.failure and copy.action is not Action.SKIP:
             row |= {**_failed(Failure(copy.failure, "")), "error": copy.reason}
         return row
 
@@ -200,8 +214,9 @@ class CopyRows(Rows):
     def record(self, result: JobResult, retry_at: float | None = None) -> None:
         """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
         with self._writing():
+            size = sum(copied.bytes for copied in result.results)
             for copied in result.results:
-                self._record_copy(copied, stamp(retry_at) if retry_at else None)
+                self._record_copy(copied, stamp(retry_at) if retry_at else None, size)
             seen, path = now(), result.job.target.path
             rows = ((digest, path, size, seen) for digest, size in result.blobs)
             self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
@@ -214,7 +229,7 @@ class CopyRows(Rows):
             for target, failure in left.items():
                 self._change("copies", "target", target, {"status": WAITING, "retry_at": None, **_failed(failure)})
 
-    def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
+    def _record_copy(self, copied: CopyResult, retry_at: str | None, size: int) -> None:
         failure = copied.failure
         target = str(copied.copy.target)
         ended: dict[str, Any] = {
@@ -223,6 +238,8 @@ class CopyRows(Rows):
             "attempts": copied.attempt, "retry_at": retry_at, **_failed(failure),
         }  # fmt: skip
         if not failure:
+            if size and not copied.copy.size:  # Docker schema 1 does not tell it
+                ended["size"] = size
             ended |= {
                 "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
@@ -273,7 +290,8 @@ class CopyRows(Rows):
 
     def replaced_tags(self) -> list[dict[str, Any]]:
         """The rows of tags that were overwritten, and what stood there before."""
-        return list(self._db.table("copies").rows_where("replaced_digest != '' and status = ?", [DONE]))
+        ours = f"replaced_digest != '' and (status = ? or (status = ? and {_IS_OURS}))"
+        return list(self._db.table("copies").rows_where(ours, [DONE, UNWANTED]))
 
     def record_tag_back(self, target: str) -> None:
         """A tag is again what it was before."""

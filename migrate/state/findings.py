@@ -1,7 +1,7 @@
 """What rules found in workloads, and how each object stood with the target; kept for reports."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from migrate.state.rows import Rows
@@ -14,6 +14,14 @@ if TYPE_CHECKING:  # a copy needs the state, and none of the rules for workloads
 
 class FindingRows(Rows):
     """The tables `findings` and `workloads`; the newest look at a folder replaces what was known of it."""
+
+    def keep_folders(self, folders: Set[str]) -> None:
+        """Forget what was found in other folders than these."""
+        with self._writing():
+            for table in ("findings", "workloads"):
+                known = {row[0] for row in self._db.execute(f"select distinct folder from {table}")}  # noqa: S608
+                for folder in known - folders:
+                    self._db.table(table).delete_where("folder = ?", [folder])
 
     def record_findings(
         self, folder: str, project: str, findings: Sequence["Finding"], says: Mapping[str, str]

@@ -1,7 +1,7 @@
 """Who may pull: what was written, kept so that it can be taken back; what is wanted, and what was proved."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from migrate.access.grants import Grant
@@ -46,6 +46,12 @@ class GrantRows(Rows):
             written.setdefault((row["server"] or "", row["project"], row["kind"], row["name"]), []).append(row)
         found = [_applied(rows) for rows in written.values()]
         return sorted(found, key=lambda item: (item.project, item.kind != ROLE_BINDING.name, item.name))
+
+    def keep_projects(self, projects: Set[str]) -> None:
+        """Forget what was wanted in other projects than these; what was written stays, to be taken back."""
+        with self._writing():
+            for project in {row[0] for row in self._db.execute("select distinct project from granted")} - projects:
+                self._db.table("granted").delete_where("project = ?", [project])
 
     def record_granted(self, plans: Sequence[ProjectPlan]) -> None:
         """What is wanted in these projects, and how things stand with it; proofs of grants that stay are kept."""

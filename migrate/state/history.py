@@ -8,11 +8,14 @@ from migrate.state.statuses import UNWANTED
 
 _SEEN = ("status", "error_class", "target_digest", "verdict")
 """What people are told of a change."""
-_NEWS = (*_SEEN, "source_digest", "error", "attempts", "ended_at")
+_NEWS = (
+    *_SEEN, "source", "source_digest", "target_media_type", "error", "verdict_words", "verdict_class", "attempts",
+    "ended_at",
+)  # fmt: skip
 """What makes a run's row of a tag another than that of the runs before."""
 _KEPT = (
-    *_NEWS, "reason", "advice", "warnings", "source_media_type", "target_media_type", "size", "bytes", "seconds",
-    "verdict_words", "verdict_class", "verified_at", "replaced_digest",
+    *_NEWS, "source_project", "source_media_type", "reason", "advice", "warnings", "size", "bytes", "seconds",
+    "verified_at", "replaced_digest",
 )  # fmt: skip
 """What is kept of a tag with each change."""
 _COLUMNS, _SHOWN = ", ".join(_KEPT), ", ".join(_SEEN)
@@ -40,6 +43,12 @@ class HistoryRows(Rows):
     def last_run(self) -> dict[str, Any] | None:
         """The newest run."""
         return next(self._db.table("runs").rows_where(order_by="id desc", limit=1), None)
+
+    def ends(self, run: int = 0) -> tuple[str, str]:
+        """Source and target of a run; of the newest where none is named."""
+        query = "select source, target from runs where ? in (0, id) order by id desc limit 1"
+        row = self._db.execute(query, [run]).fetchone() or ("", "")
+        return row[0] or "", row[1] or ""
 
     def runs(self, project: str = "") -> list[dict[str, Any]]:
         """All runs, oldest first; with the tags that each copied, failed at and changed, and the bytes it sent."""

@@ -15,7 +15,7 @@ from migrate.images.verdicts import FINE
 from migrate.state.history import HistoryRows
 from migrate.state.rows import OF_PROJECT, decoded, in_words
 from migrate.state.schema import KNOWN_MIGRATIONS, MIGRATIONS
-from migrate.state.statuses import TROUBLED, WAITING
+from migrate.state.statuses import RUNNING, TROUBLED, UNWANTED, WAITING
 
 BUSY_SECONDS = 30
 
@@ -47,9 +47,13 @@ class Records(HistoryRows):
 
     def troubled(self, project: str = "") -> list[dict[str, Any]]:
         """The rows of `copies` that need a person: that failed, were found wrong, or were given up for now."""
-        given_up = f"status = '{WAITING}' and error_class is not null"
+        given_up = f"status in {WAITING, RUNNING} and error_class is not null"
         found_wrong = f"verdict not in {tuple(map(str, FINE))}"
         return self._rows_where(f"(status in {TROUBLED} or {found_wrong} or {given_up})", project)
+
+    def dropped(self) -> list[str]:
+        """Target tags that are no longer wanted."""
+        return [row[0] for row in self._db.execute("select target from copies where status = ?", [UNWANTED])]
 
     def projects(self) -> list[str]:
         """The projects, of the source and of the target, that it knows tags of."""
@@ -144,6 +148,7 @@ def reading(path: Path, manifest: Path, target: str | None = "") -> Iterator[sql
             if not db.table("about").exists():
                 raise NoStateError(path)
             check_owner(db, path, manifest, target)
+            connection.execute("begin")  # all that is asked is of one moment, whatever is written meanwhile
             yield db
         finally:
             connection.close()

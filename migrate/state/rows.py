@@ -32,7 +32,10 @@ def in_words(path: Path) -> Iterator[None]:
         elif "full" in text or "disk I/O" in text:
             advice = "make room on the disk, then run again: what was recorded is kept, and nothing is lost"
         elif "readonly" in text or "unable to open" in text or "authorization" in text:
-            advice = "the folder and the file must be writable; or name another place with --state"
+            advice = (
+                "the folder and the file must be writable; or name another place with --state (a copy of it, with the "
+                "-wal file beside it)"
+            )
         elif "malformed" in text or "not a database" in text:
             advice = (
                 "move the file away and run again: what is at the target is found there again, and not copied twice"

@@ -171,8 +171,8 @@ def m009_views(db: sqlite_utils.Database) -> None:
 def m010_history_whole(db: sqlite_utils.Database) -> None:
     """All that is told of a tag is kept with each change; and the views say what reports say."""
     for name in (
-        "source_digest", "error", "ended_at", "reason", "advice", "warnings", "source_media_type",
-        "target_media_type", "verdict_words", "verdict_class", "verified_at", "replaced_digest",
+        "source", "source_project", "source_digest", "error", "ended_at", "reason", "advice", "warnings",
+        "source_media_type", "target_media_type", "verdict_words", "verdict_class", "verified_at", "replaced_digest",
     ):  # fmt: skip
         db.table("changes").add_column(name, str)
     for name, kind in (("attempts", int), ("size", int), ("bytes", int), ("seconds", float)):
@@ -192,7 +192,7 @@ def m010_history_whole(db: sqlite_utils.Database) -> None:
     )
     db.create_view(
         "failures",
-        "select * from outcomes where troubled or (status = 'waiting' and error_class is not null)",
+        "select * from outcomes where troubled or (status in ('waiting', 'running') and error_class is not null)",
         replace=True,
     )
     db.create_view(
@@ -200,7 +200,8 @@ def m010_history_whole(db: sqlite_utils.Database) -> None:
         "select target_project, count(*) as tags, sum(at_target) as at_target, "
         "sum(coalesce(verdict, '') in ('equal', 'kept')) as verified, sum(troubled) as troubled, "
         "sum(status in ('waiting', 'running')) as waiting, sum(size) as size, "
-        "sum(at_target * size) as size_at_target, sum(coalesce(bytes_sent, 0)) as bytes_sent, "
+        "sum(at_target * (coalesce(verdict, '') != 'kept') * size) as size_at_target, "
+        "sum(coalesce(bytes_sent, 0)) as bytes_sent, "
         "min(started_at) as started_at, max(ended_at) as ended_at from outcomes group by target_project",
         replace=True,
     )

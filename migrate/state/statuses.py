@@ -12,6 +12,11 @@ AT_TARGET = (DONE, SKIPPED)
 TROUBLED = (FAILED, CONFLICT, REFUSED)
 
 
+def cut_off(words: str) -> str:
+    """What is told of a tag (`running, equal`), where nobody is at work any more."""
+    return CUT_OFF + words.removeprefix(RUNNING) if words.startswith(RUNNING) else words
+
+
 def is_wanted(row: Mapping[str, Any]) -> bool:
     """Whether the manifest still asks for this row of `copies`."""
     return bool(row["status"] != UNWANTED)

@@ -17,11 +17,17 @@
   function size(bytes) {
     let place = 0;
     while (bytes >= 999.5 && place < UNITS.length - 1) { bytes /= 1000; place += 1; }
-    return `${place && bytes < 9.95 ? bytes.toFixed(1) : Math.round(bytes)} ${UNITS[place]}`;
+    return `${place && bytes < 99.95 ? bytes.toFixed(1) : Math.round(bytes)} ${UNITS[place]}`;
+  }
+  function duration(seconds) {
+    if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+    const whole = Math.round(seconds);
+    if (whole < 60) return `${whole} s`;
+    return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   }
   const shown = {
     size: (value) => (value ? size(value) : "-"),
-    seconds: (value) => (value === null ? "-" : value < 59.95 ? `${value.toFixed(1)} s` : `${Math.floor(Math.round(value) / 60)} min ${Math.round(value) % 60} s`),
+    seconds: (value) => (value === null ? "-" : duration(value)),
     number: (value) => (value === null ? "-" : value.toLocaleString("en")),
     time: (value) => (value ? value.replace("T", " ").replace(/\.\d+Z$/, "Z") : ""),
   };
@@ -42,7 +48,7 @@
       return isNumber(this.columns[place].type) ? value : this.strings[value];
     }
     text(item) {
-      item.text ||= this.columns.map((_, place) => this.value(item, place)).join("\n").toLowerCase();
+      item.text ||= this.columns.map((column, place) => (column.command || column.link ? "" : this.words(item, place))).join("\n").toLowerCase();
       return item.text;
     }
     matching(query) {
@@ -70,15 +76,16 @@
       const label = make("label", { for: `filter-${this.id}` }, "Filter ");
       const hasBad = this.rows.some((item) => item.bad);
       this.box = make("input", { type: "checkbox", id: `bad-${this.id}`, onchange: () => { this.onlyBad = this.box.checked; this.from = 0; this.draw(); } });
-      const only = hasBad ? make("span", {}, this.box, " ", make("label", { for: `bad-${this.id}` }, "only what needs you")) : null;
+      const only = hasBad ? make("span", {}, this.box, " ", make("label", { for: `bad-${this.id}` }, "only what is not in order")) : null;
       this.count = make("span", { role: "status", class: "dim" });
-      this.back = make("button", { type: "button", onclick: () => this.page(-this.size) }, "Earlier");
-      this.next = make("button", { type: "button", onclick: () => this.page(this.size) }, "Later");
+      this.back = make("button", { type: "button", onclick: () => this.page(-this.size) }, "Previous");
+      this.next = make("button", { type: "button", onclick: () => this.page(this.size) }, "Next");
+      this.rest = make("p", { class: "rest" });
       this.head = make("tr", {});
       this.body = make("tbody", {});
       const caption = make("caption", { class: "hidden" }, this.title);
       this.table = make("table", {}, caption, make("thead", {}, this.head), this.body);
-      this.place.append(make("div", { class: "controls" }, label, this.input, only, this.count, this.back, this.next), make("div", { class: "scroll" }, this.table));
+      this.place.append(make("div", { class: "controls" }, label, this.input, only, this.count, this.back, this.next), make("div", { class: "scroll" }, this.table), this.rest);
       this.folds = this.columns.some((column) => column.fold);
       if (this.folds) this.head.append(make("th", { class: "fold", scope: "col" }, make("span", { class: "hidden" }, "More")));
       this.columns.forEach((column, place) => {
@@ -100,7 +107,19 @@
       this.draw();
     }
     filter(query) { this.query = query; this.from = 0; this.draw(); }
-    page(step) { this.from = Math.max(0, this.from + step); this.draw(); this.place.scrollIntoView(); }
+    page(step) {
+      this.from = Math.max(0, this.from + step);
+      this.draw();
+      this.place.scrollIntoView();
+      if (this.back.disabled) this.next.focus();
+      if (this.next.disabled) this.back.focus();
+    }
+    print(isPrinted) {
+      if (isPrinted) this.before = this.from;
+      this.from = isPrinted ? 0 : this.before;
+      this.most = isPrinted ? PRINTED : this.size;
+      this.draw();
+    }
     draw() {
       const rows = this.found();
       if (this.from >= rows.length) this.from = 0;
@@ -108,6 +127,8 @@
       this.body.replaceChildren(...rows.slice(this.from, last).flatMap((item) => this.lines(item)));
       const all = rows.length === this.rows.length ? "" : ` (of ${this.rows.length.toLocaleString("en")})`;
       this.count.textContent = rows.length ? `${(this.from + 1).toLocaleString("en")} to ${last.toLocaleString("en")} of ${rows.length.toLocaleString("en")}${all}` : `nothing${all}`;
+      const left = rows.length - (last - this.from);
+      this.rest.textContent = left ? `The other ${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows are not printed: report --markdown, --csv and --json have all.` : "";
       this.back.hidden = this.next.hidden = rows.length <= this.size;
       this.back.disabled = this.from === 0; this.next.disabled = last >= rows.length;
     }
@@ -124,9 +145,12 @@
       const line = make("tr", {}, make("td", { class: "fold" }, button), ...cells);
       return isOpen ? [line, make("tr", {}, make("td", { class: "fold" }), make("td", { colspan: String(cells.length) }, this.more(item)))] : [line];
     }
+    words(item, place) {
+      const value = this.value(item, place), as = shown[this.columns[place].type];
+      return as ? as(value) : value;
+    }
     shown(item, place) {
-      const column = this.columns[place], value = this.value(item, place);
-      const text = shown[column.type] ? shown[column.type](value) : value;
+      const column = this.columns[place], text = this.words(item, place);
       return column.code && text ? make("code", {}, text) : text;
     }
     more(item) {
@@ -157,19 +181,37 @@
     catch { getSelection().selectAllChildren(button.previousElementSibling); button.textContent = "Press Ctrl+C"; }
   });
 
+  let followed = null; // the table that a link has filtered, and how
   function follow() {
     const [id, query] = location.hash.slice(1).split("?");
     const table = tables.get(id);
+    if (followed && (!table || query === undefined) && followed.table.input.value === followed.query) {
+      followed.table.filter(followed.table.input.value = "");
+      followed = null;
+    }
     if (!table || query === undefined) return;
     try { table.input.value = decodeURIComponent(query); } catch { table.input.value = query; }
+    table.box.checked = table.onlyBad = false;
     table.filter(table.input.value);
+    followed = { table, query: table.input.value };
     document.getElementById(id).scrollIntoView();
   }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href*='?']");
+    if (link && link.getAttribute("href") === location.hash) follow(); // nothing changes, and yet it was asked for
+  });
 
   for (const place of document.querySelectorAll("[data-table]")) tables.set(place.dataset.table, new Table(place));
   addEventListener("hashchange", follow);
-  addEventListener("beforeprint", () => { for (const table of tables.values()) { table.most = PRINTED; table.draw(); } });
-  addEventListener("afterprint", () => { for (const table of tables.values()) { table.most = table.size; table.draw(); } });
+  const details = [...document.querySelectorAll("details")], opened = new Set();
+  addEventListener("beforeprint", () => {
+    for (const each of details) { if (each.open) opened.add(each); each.open = true; }
+    for (const table of tables.values()) table.print(true);
+  });
+  addEventListener("afterprint", () => {
+    for (const each of details) each.open = opened.has(each);
+    for (const table of tables.values()) table.print(false);
+  });
   follow();
   document.documentElement.dataset.ready = "yes";
 })();
