@@ -156,10 +156,10 @@
     more(item) {
       const list = make("dl", { class: "more" });
       this.columns.forEach((column, place) => {
-        if (!(column.fold || column.wide) || !this.value(item, place)) return;
+        if (!(column.fold || column.wide || column.long) || !this.value(item, place)) return;
         const value = this.shown(item, place);
         const inner = column.command ? make("span", { class: "command" }, make("code", {}, value), " ", copier(value)) : column.link ? links(column.link, value) : value;
-        const narrow = column.wide ? { class: "narrow" } : {};
+        const narrow = column.wide || column.long ? { class: "narrow" } : {};
         if (inner) list.append(make("dt", narrow, column.label), make("dd", narrow, inner));
       });
       return list;
