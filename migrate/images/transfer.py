@@ -57,8 +57,8 @@ class Job:
 class CopyResult:
     """How one copy ended; `failure` is None where the target gave back what was wanted.
 
-    `bytes` were sent for it (a job's bytes count for its first copy); times are seconds since the epoch; `note` is what
-    else is to be known, in words.
+    `bytes` were sent for it (a job's bytes count for its first copy); `size` bytes have its layers and config at the
+    target, 0 where that is not known; times are seconds since the epoch; `note` is what else is to be known, in words.
     """
 
     copy: Copy
@@ -66,6 +66,7 @@ class CopyResult:
     target_digest: str = ""
     target_media_type: str = ""
     bytes: int = 0
+    size: int = 0
     started: float = 0.0
     ended: float = 0.0
     attempt: int = 1

@@ -54,6 +54,8 @@ def perform(bench: Bench, job: Job) -> JobResult:
         failed = (_result(job, copy, _with_move(bench, copy, failure), clock) for copy in job.copies)
         return JobResult(job, tuple(failed), *_learnt(bench, job))
     results = [_finished(bench, job, copy, top, clock) for copy in job.copies]
+    size = sum(max(blob.size, 0) for blob in top.blobs)
+    results = [replace(each, size=size) for each in results]
     results[0] = replace(results[0], bytes=sent)
     return JobResult(job, tuple(results), *_learnt(bench, job))
 

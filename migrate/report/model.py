@@ -56,7 +56,7 @@ class Image:
         reason: why it is as it is, in words.
         advice: what to do; empty where nothing is.
         format_before, format_after: what sort of image it was and is.
-        size: of all its layers and configs, as the source has them; of Docker schema 1 what was sent.
+        size: of all its layers and configs, as the source has them; of Docker schema 1 as the target has.
         sent: bytes that were sent for it; the first tag of an image has them all.
         seconds: of its last attempt.
         warnings: what was lost or changed on the way.

@@ -214,9 +214,8 @@ class CopyRows(Rows):
     def record(self, result: JobResult, retry_at: float | None = None) -> None:
         """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
         with self._writing():
-            size = sum(copied.bytes for copied in result.results)
             for copied in result.results:
-                self._record_copy(copied, stamp(retry_at) if retry_at else None, size)
+                self._record_copy(copied, stamp(retry_at) if retry_at else None)
             seen, path = now(), result.job.target.path
             rows = ((digest, path, size, seen) for digest, size in result.blobs)
             self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
@@ -229,7 +228,7 @@ class CopyRows(Rows):
             for target, failure in left.items():
                 self._change("copies", "target", target, {"status": WAITING, "retry_at": None, **_failed(failure)})
 
-    def _record_copy(self, copied: CopyResult, retry_at: str | None, size: int) -> None:
+    def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
         failure = copied.failure
         target = str(copied.copy.target)
         ended: dict[str, Any] = {
@@ -238,8 +237,8 @@ class CopyRows(Rows):
             "attempts": copied.attempt, "retry_at": retry_at, **_failed(failure),
         }  # fmt: skip
         if not failure:
-            if size and not copied.copy.size:  # Docker schema 1 does not tell it
-                ended["size"] = size
+            if copied.size and not copied.copy.size:  # Docker schema 1 does not tell it
+                ended["size"] = copied.size
             ended |= {
                 "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
