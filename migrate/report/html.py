@@ -109,7 +109,7 @@ def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
     yield (
         f"{wrong:,}",
         "tags in trouble" if wrong != 1 else "tag in trouble",
-        f"{len(report.todo):,} things to do, below",
+        f"{count(len(report.todo), 'thing')} to do, below" if report.todo else "",
     )
     yield format_size(report.sharing.sent), "sent", f"of {format_size(report.sharing.total)} at the target"
     took = [run.seconds for run in report.runs if run.seconds]
