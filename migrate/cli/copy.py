@@ -5,17 +5,19 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
+from migrate.cli.benches import bench_of
 from migrate.cli.in_use import check_can_tell, used_by_workloads
 from migrate.cli.interrupt import stoppable
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
 from migrate.cli.options import (
+    DaskOption,
     FormatOption,
     JobsOption,
     LogFileOption,
@@ -34,21 +36,21 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import changed_since, lookups_for_plan, planned
-from migrate.cli.private import PrivateAccess
-from migrate.cli.program import jobs_given, wait_given
+from migrate.cli.pool import Pool, threads
+from migrate.cli.program import dask_given, jobs_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.runs import Run, open_run
 from migrate.cli.session import Session, questions
 from migrate.cli.streams import held_already, make_aliases, make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError
-from migrate.images import skopeo, worker
-from migrate.images.bench import Bench, BlobBook, PutGate
+from migrate.images.bench import Bench
 from migrate.images.budget import Budget
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.graph import siblings_of
 from migrate.images.order import Order, ranks
 from migrate.images.pace import TROUBLE, workers_for
 from migrate.images.plan import Action, Copy, Plan
+from migrate.images.schedule import SMALL
 from migrate.images.transfer import CopyResult, Event, Finished, Job, Retrying, Started, jobs_of, run_jobs
 from migrate.images.unpacking import DiffIds
 from migrate.quantities import format_size
@@ -69,6 +71,7 @@ def copy(
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
     bwlimit: RateOption = "",
+    dask: DaskOption = "",
     wait_login: WaitLoginOption = "",
     log_file: LogFileOption = None,
     output: FormatOption = OutputFormat.TEXT,
@@ -83,9 +86,11 @@ def copy(
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
         patience = login_wait(wait_login)
-    own = (*jobs_given(jobs), *limited.given, *wait_given(wait_login))
+        workers = dask_given(dask, wait_login, patience)
+    own = (*jobs_given(jobs), *limited.given, *workers, *wait_given(wait_login))
     opening = open_run(manifest, state, project, "copy", own, patience, limited)
     with told_as_events(as_json=as_json), opening as run:
+        run.dask = dask
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
@@ -211,46 +216,49 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Bud
     order = ranks(run.limits.order, todo, is_used)
     run.session.free_workers()
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="copy")
-    streams = ThreadPoolExecutor(workers, thread_name_prefix="blob")
-    with progress(plan, tags, quiet=quiet) as show:
-        known = run.state.blobs()
-        bench = _bench(run, plan, known)
+    known = run.state.blobs()
+    bench = _bench(run, plan, known, unmade)
+    with progress(plan, tags, quiet=quiet) as show, _pool(run, bench, workers, unmade) as pool:
 
         def moved(job: int, so_far: int) -> None:
             show.moved(job, so_far)
             budget.moved(job, so_far)
 
         bench.on_bytes = moved
-        bench.why_denied = unmade
-        bench.streams = streams
-        perform = partial(worker.perform, bench)
-        try:
-            held, gone = run.session.is_held, run.session.is_gone
-            events = run_jobs(
-                todo,
-                perform,
-                pool,
-                workers,
-                stop,
-                at_target=known,
-                held=held,
-                gone=gone,
-                budget=budget,
-                expected=partial(_expected, bench) if budget.limit else lambda _: 0,
-                ranks=order,
-            )
-            arrived = held_already(plan)
-            for event in chain(events, make_aliases(run.session, plan, len(todo), arrived)):
-                if isinstance(event, Finished):
-                    arrived |= {r.copy.target: r.target_digest for r in event.result.results if not r.failure}
-                show.event(event)
-                yield event
-        finally:
-            interrupted = stop.soon.is_set()
-            stop.now.set()
-            for each in (pool, streams):
-                each.shutdown(wait=not interrupted, cancel_futures=True)
+        events = run_jobs(
+            todo,
+            pool.perform,
+            pool.executor,
+            pool.workers,
+            stop,
+            at_target=known,
+            held=run.session.is_held,
+            gone=run.session.is_gone,
+            budget=budget,
+            expected=partial(_expected, bench) if budget.limit else lambda _: 0,
+            ranks=order,
+            small=SMALL if pool.shares_book else 0,
+        )
+        arrived = held_already(plan)
+        for event in chain(events, make_aliases(run.session, plan, len(todo), arrived)):
+            if isinstance(event, Finished):
+                arrived |= {r.copy.target: r.target_digest for r in event.result.results if not r.failure}
+            show.event(event)
+            yield event
+        pool.check()
+
+
+@contextmanager
+def _pool(run: Run, bench: Bench, workers: int, unmade: dict[str, str]) -> Iterator[Pool]:
+    """Threads, or the workers of a Dask cluster where one was named."""
+    if not run.dask:
+        with threads(bench, workers, run.session.stop) as pool:
+            yield pool
+        return
+    from migrate.cli.dask import dask_pool  # Dask: loaded by who needs it
+
+    with dask_pool(run.session, bench, unmade, run.dask) as pool:
+        yield pool
 
 
 def _expected(bench: Bench, job: Job) -> int:
@@ -267,23 +275,11 @@ def _jobs_of_manifest(session: Session) -> int:
     return workers_for(max(end.pace.round_trip for end in (session.source, session.target)), os.cpu_count() or 2)
 
 
-def _bench(run: Run, plan: Plan, known: dict[str, set[str]]) -> Bench:
-    transfer = run.session.manifest.file.transfer
+def _bench(run: Run, plan: Plan, known: dict[str, set[str]], unmade: dict[str, str]) -> Bench:
     assert run.program
-    return Bench(
-        registry=run.session.registry,
-        target=run.session.target,
-        look=run.session.lookups(lambda _: None),
-        program=run.program,
-        access=PrivateAccess(run.session, run.private),
-        data_home=run.private,
-        watch=skopeo.Watch(timeout=transfer.copy_timeout, stop=run.session.stop.now),
-        gate=PutGate(transfer.manifest_puts_per_repository),
-        book=BlobBook(known),
-        link_max=transfer.link_max_missing,
-        way=run.session.way,
-        diff_ids=DiffIds(run.state.diff_ids(), siblings_of(plan.images)),
-    )
+    bench = bench_of(run.session, run.program, run.private, known, unmade)
+    bench.diff_ids = DiffIds(run.state.diff_ids(), siblings_of(plan.images))
+    return bench
 
 
 def _record(state: State, event: Event) -> None:

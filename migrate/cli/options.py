@@ -51,6 +51,14 @@ WaitLoginOption = Annotated[
     ),
 ]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", metavar="text|json", help="How results are printed.")]
+DaskOption = Annotated[
+    str,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Copy by the workers of a Dask cluster: its scheduler (tcp://..., tls://...), or its scheduler file.",
+    ),
+]
 VerboseOption = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
 ]

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from migrate.errors import UsageError
+
 _NAME = "rahti-migrate"
 
 
@@ -35,6 +37,20 @@ def options_given(state: Path | None, project: str) -> tuple[str, ...]:
 def jobs_given(jobs: int) -> tuple[str, ...]:
     """`--jobs` as it is typed again; nothing where it was not said."""
     return ("--jobs", str(jobs)) if jobs else ()
+
+
+def dask_given(address: str, wait_login: str = "", seconds: float = 0.0) -> tuple[str, ...]:
+    """`--dask` as it is typed again; nothing where it was not said.
+
+    Raises:
+        UsageError: workers were to wait for a login.
+    """
+    if address and wait_login and seconds:
+        raise UsageError(
+            "--wait-login: Dask's workers have logins of their own, and wait for none",
+            "leave out --wait-login or --dask; where a login ends there, log in again and run again",
+        )
+    return ("--dask", address) if address else ()
 
 
 def wait_given(wait_login: str) -> tuple[str, ...]:

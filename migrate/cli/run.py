@@ -10,6 +10,7 @@ from migrate.cli.copy import copy_images, next_step, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, FinalStep, WaitOption, finish_run, to_apply, wait_seconds
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits
 from migrate.cli.options import (
+    DaskOption,
     FormatOption,
     JobsOption,
     LogFileOption,
@@ -29,7 +30,7 @@ from migrate.cli.options import (
 from migrate.cli.outcome import outcome_document
 from migrate.cli.paths import state_path
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
-from migrate.cli.program import command_line, jobs_given, wait_given
+from migrate.cli.program import command_line, dask_given, jobs_given, wait_given
 from migrate.cli.runs import Run, open_run
 from migrate.cli.session import ENDS
 from migrate.cli.verify import verify_counts, verify_exit_code, verify_images
@@ -53,6 +54,7 @@ def run(
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
     bwlimit: RateOption = "",
+    dask: DaskOption = "",
     apply: ApplyOption = False,
     wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
@@ -69,10 +71,18 @@ def run(
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
         patience, seconds = login_wait(wait_login), wait_seconds(wait, apply=apply)
+        workers = dask_given(dask, wait_login, patience)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
-    own = (*jobs_given(jobs), *limited.given, *finishing, *wait_given(wait_login))
+    own = (
+        *jobs_given(jobs),
+        *limited.given,
+        *finishing,
+        *workers,
+        *wait_given(wait_login),
+    )
     opening = open_run(manifest, state, project, "run", own, patience, limited)
     with told_as_events(as_json=as_json), opening as opened:
+        opened.dask = dask
         return _everything(opened, state, jobs, seconds, apply=apply, as_json=as_json)
 
 

@@ -22,7 +22,8 @@ from migrate.state.memory import State
 class Run:
     """A command that writes: a session, its state, a private folder for authfiles, and the options it was given.
 
-    `options` are those that every such command has, `own` those of this one, with its `limits`.
+    `options` are those that every such command has, `own` those of this one, with its `limits`; `dask` is the
+    scheduler whose workers copy, empty for this process.
     """
 
     session: Session
@@ -33,6 +34,7 @@ class Run:
     program: skopeo.Skopeo | None = None
     name: str = "copy"
     limits: Limits = field(default_factory=Limits)
+    dask: str = ""
 
     def command(self, name: str = "") -> str:
         """What to type for this or another command on the same manifest, with the options that were given here."""

@@ -91,6 +91,18 @@ class BlobBook:
             open_ones = [name for name in found if self._refusals[project, name] < _REFUSALS]
         return [name for name in dict.fromkeys(open_ones) if name != repository][:2]
 
+    def hint(self, held: Mapping[str, Iterable[str]]) -> None:
+        """Repositories that somebody else has seen blobs in, by digest."""
+        with self._lock:
+            for digest, repositories in held.items():
+                self._hinted.setdefault(digest, set()).update(repositories)
+
+    def places(self, digest: str, repository: str) -> list[str]:
+        """Where a blob is known to be, as far as a repository may need to know: there itself, and where it is lent."""
+        with self._lock:
+            is_there = repository in self._sure[digest] or repository in self._hinted.get(digest, ())
+        return [*([repository] if is_there else []), *self.origins(digest, repository)]
+
     def expects(self, digest: str, repository: str) -> bool:
         """Whether a blob need not be sent, as far as is known: the repository has it, or may mount it."""
         with self._lock:

@@ -17,7 +17,7 @@ from migrate.images.budget import Budget
 from migrate.images.delivery import Delivery
 from migrate.images.failures import ONCE_MORE, Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.schedule import Schedule, Unit
+from migrate.images.schedule import SMALL, Schedule, Unit
 from migrate.images.unpacking import Learnt
 from migrate.reference import Repository
 
@@ -80,12 +80,14 @@ class JobResult:
     Attributes:
         blobs: (digest, bytes) now known to be in its target repository.
         diff_ids: what was learnt of layers since a job ended last.
+        worker: which machine or process did it; empty for this one.
     """
 
     job: Job
     results: tuple[CopyResult, ...]
     blobs: tuple[tuple[str, int], ...] = ()
     diff_ids: tuple[Learnt, ...] = ()
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def run_jobs(
     budget: Budget | None = None,
     expected: Callable[[Job], int] = lambda job: job.delivery.size,
     ranks: Sequence[float] | None = None,
+    small: int = SMALL,
 ) -> Iterator[Event]:
     """Do the jobs, `workers` at a time, in the order of schedule.py: each blob crosses once.
 
@@ -190,8 +193,10 @@ def run_jobs(
         budget: bytes that may be sent; what does not fit into it is not begun.
         expected: how many bytes a job would send, as far as is known now.
         ranks: for each job, the higher the earlier; the fastest order where not given.
+        small: bytes for which a job may begin although another one brings them: 0 where workers know nothing of each
+            other.
     """
-    schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target, ranks, both_ends=ranks is None)
+    schedule = Schedule(_with_known_sizes([job.unit for job in jobs]), at_target, ranks, small, both_ends=ranks is None)
     return _Run(
         list(jobs), schedule, perform, executor, workers, stop, retries, held, gone, budget or Budget(), expected
     ).events()
@@ -312,10 +317,14 @@ def _may_pass(failure: Failure, attempt: int) -> bool:
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:
     """A worker that raises has a bug or died; that too fails only its own job."""
-    error = future.exception()
-    if error is None:
+    error = None if future.cancelled() else future.exception()
+    if error is None and not future.cancelled():
         return future.result()
-    failure = Failure(FailureClass.UNKNOWN, f"the worker failed: {type(error).__name__}: {error}")
+    failure = (
+        Failure(FailureClass.UNKNOWN, f"the worker failed: {type(error).__name__}: {error}")
+        if error
+        else Failure(FailureClass.INTERRUPTED, "")
+    )
     now = time.time()
     results = tuple(CopyResult(c, failure, started=now, ended=now, attempt=job.attempt) for c in job.copies)
     return JobResult(job, results)

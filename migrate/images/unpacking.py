@@ -134,6 +134,17 @@ class DiffIds:
                 self._known[owner, digest] = unpacked
                 self._fresh.append((owner, digest, unpacked))
 
+    def hint(self, learnt: Iterable[Learnt]) -> None:
+        """What somebody else has learnt."""
+        with self._lock:
+            self._known.update({(owner, digest): unpacked for owner, digest, unpacked in learnt})
+
+    def about(self, digests: Iterable[str]) -> tuple[Learnt, ...]:
+        """What is known of layers, whoever their owner is."""
+        wanted = set(digests)
+        with self._lock:
+            return tuple((owner, digest, it) for (owner, digest), it in self._known.items() if digest in wanted)
+
     def fresh(self) -> list[Learnt]:
         """What was learnt since this was asked last."""
         with self._lock:

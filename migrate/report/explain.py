@@ -31,7 +31,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try, in which run, and what came of it."""
+    """One try, in which run, and what came of it; `worker` is the Dask worker that made it, empty for none."""
 
     run: int
     number: int
@@ -41,6 +41,7 @@ class Attempt:
     outcome: str
     failure: str | None
     words: str
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _distinct(images: Sequence[Image]) -> set[str]:
 def _attempt(row: dict[str, Any]) -> Attempt:
     return Attempt(
         row["run_id"], row["number"], row["started_at"], row["ended_at"], row["bytes"] or 0, row["outcome"],
-        row["error_class"], row["error"] or "",
+        row["error_class"], row["error"] or "", row.get("worker") or "",
     )  # fmt: skip
 
 
@@ -223,7 +224,8 @@ def _attempt_lines(found: Explained) -> Iterator[str]:
     for attempt in found.attempts[-_SHOWN:]:
         took = format_duration(max(_seconds(attempt.ended_at) - _seconds(attempt.started_at), 0))
         words = f": {attempt.words}" if attempt.words else f", {format_size(attempt.sent)} sent in {took}"
-        yield f"run {attempt.run:<5} {attempt.started_at[:19]}Z try {attempt.number} {attempt.outcome}{words}"
+        who = f" by {attempt.worker}" if attempt.worker else ""
+        yield f"run {attempt.run:<5} {attempt.started_at[:19]}Z try {attempt.number}{who} {attempt.outcome}{words}"
     if not found.attempts:
         yield from (f"run {each.run:<5} {each.outcome}" for each in found.history[-_SHOWN:])
 

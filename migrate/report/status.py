@@ -28,6 +28,7 @@ class Standing:
         last_run: the newest run; None where there was none.
         writer: who is at work now; empty for nobody.
         at_work: (target, since when) of the copies that run now, the oldest first.
+        workers: (name, tags, bytes) of each Dask worker in the last run.
         done: tags that were brought in this run, and `sent` bytes of all runs; `moved` bytes of this one.
         last_attempt: when the last copy ended.
     """
@@ -40,6 +41,7 @@ class Standing:
     last_run: Mapping[str, Any] | None
     writer: str
     at_work: Sequence[tuple[str, str]]
+    workers: Sequence[tuple[str, int, int]]
     done: int
     moved: int
     sent: int
@@ -54,11 +56,13 @@ def standing_of(records: Records, project: str, writer: str) -> Standing:
         if verdict or status in AT_TARGET:
             verdicts[verdict or "not yet"] += number
     troubled, last = records.troubled(project), records.last_run()
-    done, moved, ended = records.progress(int(last["id"]) if last else 0, project)
+    number = int(last["id"]) if last else 0
+    done, moved, ended = records.progress(number, project)
     classes = Counter(row["error_class"] or FailureClass.UNKNOWN for row in troubled if row["status"] in TROUBLED)
     return Standing(
         str(records.path), dict(sorted(counts.items())), dict(sorted(verdicts.items())), classes, troubled, last,
-        writer, records.at_work(project) if writer else (), done, moved, records.bytes_sent(project), ended,
+        writer, records.at_work(project) if writer else (), records.workers(number, project), done, moved,
+        records.bytes_sent(project), ended,
     )  # fmt: skip
 
 
@@ -99,6 +103,11 @@ def _progress_lines(standing: Standing, seconds: float) -> Iterator[str]:
         remaining = f", about {format_duration(seconds / standing.done * left)} left" if left else ""
         rate = format_size(standing.moved / seconds)
         yield f"this run: {standing.done:,} tags, {format_size(standing.moved)}, {rate}/s{remaining}"
+    if standing.workers:
+        yield "workers:"
+        yield from shortened(
+            [f"  {name}: {count(n, 'tag')}, {format_size(size)}" for name, n, size in standing.workers]
+        )
     if standing.at_work:
         first, since = standing.at_work[0]
         where = first.partition("/")[2]
@@ -161,6 +170,7 @@ def status_document(standing: Standing, copies: Sequence[Mapping[str, Any]]) -> 
         "lastRun": _run_document(standing.last_run) if standing.last_run else None,
         "counts": dict(standing.counts),
         "verdicts": dict(standing.verdicts),
+        "workers": [{"name": name, "tags": tags, "sentBytes": size} for name, tags, size in standing.workers],
         "atWork": [{"target": target, "since": since} for target, since in standing.at_work],
         "sentBytes": standing.sent,
         "copies": [_row_document(row, standing.writer) for row in copies],

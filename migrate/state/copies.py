@@ -215,7 +215,7 @@ class CopyRows(Rows):
         """Keep how a job ended, all of it or nothing; `retry_at` (seconds since the epoch) where it is tried again."""
         with self._writing():
             for copied in result.results:
-                self._record_copy(copied, stamp(retry_at) if retry_at else None)
+                self._record_copy(copied, stamp(retry_at) if retry_at else None, result.worker)
             seen, path = now(), result.job.target.path
             rows = ((digest, path, size, seen) for digest, size in result.blobs)
             self._db.conn.executemany("insert or ignore into blobs values (?, ?, ?, ?)", rows)
@@ -228,7 +228,7 @@ class CopyRows(Rows):
             for target, failure in left.items():
                 self._change("copies", "target", target, {"status": WAITING, "retry_at": None, **_failed(failure)})
 
-    def _record_copy(self, copied: CopyResult, retry_at: str | None) -> None:
+    def _record_copy(self, copied: CopyResult, retry_at: str | None, worker: str) -> None:
         failure = copied.failure
         target = str(copied.copy.target)
         ended: dict[str, Any] = {
@@ -250,7 +250,7 @@ class CopyRows(Rows):
             "run_id": self.run_id, "target": target, "number": copied.attempt, "bytes": copied.bytes,
             "started_at": stamp(copied.started), "ended_at": stamp(copied.ended), "retry_at": retry_at,
             "outcome": str(ended["status"]) if not retry_at else FAILED,
-            "error_class": ended["error_class"], "error": ended["error"],
+            "error_class": ended["error_class"], "error": ended["error"], "worker": worker or None,
         }  # fmt: skip
         self._add("attempts", attempt)
 

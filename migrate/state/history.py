@@ -91,6 +91,17 @@ class HistoryRows(Rows):
         last = self._db.execute(f"select ended_at from attempts where {of} order by id desc limit 1", values).fetchone()  # noqa: S608
         return int(done), int(moved), last[0] if last else None
 
+    def workers(self, run: int, project: str = "") -> list[tuple[str, int, int]]:
+        """(worker, tags that it brought, bytes) of a run; nothing where the process that planned copied alone."""
+        if "worker" not in self._db.table("attempts").columns_dict:
+            return []
+        query = (
+            "select worker, sum(outcome = 'done'), sum(bytes) from attempts "  # noqa: S608
+            f"where run_id = ? and worker is not null and {self._of(project)} group by 1 order by 1"
+        )
+        rows = self._db.execute(query, [run, *self._values(project)])
+        return [(row[0], int(row[1]), int(row[2] or 0)) for row in rows]
+
     def changes(self, run: int, project: str = "") -> list[tuple[str, str, str]]:
         """(target, before, after) of the tags that a run left otherwise, `before` empty where nothing was known."""
         of = f"run_id = ? and {self._of(project)}"

@@ -207,9 +207,16 @@ def m010_history_whole(db: sqlite_utils.Database) -> None:
     )
 
 
+@MIGRATIONS()
+def m011_worker(db: sqlite_utils.Database) -> None:
+    """Who made a try, where others than this process copy."""
+    db.table("attempts").add_column("worker", str)
+
+
 KNOWN_MIGRATIONS = frozenset(
     {
         "m001_first", "m002_depth", "m003_verdict_class", "m004_server", "m005_objects", "m006_replaced",
         "m007_diff_ids", "m008_history", "m009_views", "m010_history_whole",
+        "m011_worker",
     }
 )  # fmt: skip
