@@ -473,7 +473,8 @@ def test_whatever_is_killed_at_random_everything_arrives_once_it_is_run_again(
     for number, tag in enumerate(images):
         assert missing_from(target, f"a/app{number % 5}", tag) == []
     tries = rows(ends, "select target, count(*) from attempts where outcome = 'done' group by 1")
-    assert len(tries) == 30
+    assert rows(ends, "select status, count(*) from copies group by 1") == [("done", 30)]
+    assert len(tries) > 20  # what arrived while its coordinator was killed is found there, and needs no try
     assert {count for _, count in tries} == {1}, "what was recorded as done was done again"
 
 
