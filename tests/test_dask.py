@@ -107,8 +107,7 @@ def test_no_secret_is_in_the_tasks(ends: Ends, cluster: DaskCluster, slow: tuple
     from distributed import Client
 
     manifest, link = slow
-    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
-        until(lambda: len(skopeos(link.host)) >= 3)
+    with busy(ends, cluster, manifest, link) as copying:
         with Client(scheduler_file=str(cluster.file), set_as_default=False) as client:  # type: ignore[no-untyped-call]
             seen = client.run_on_scheduler(_tasks)
             client.dump_cluster_state(str(ends.folder / "dump"), format="yaml")
@@ -133,12 +132,19 @@ def until(holds: object, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def busy(ends: Ends, cluster: DaskCluster, manifest: Path, link: SlowLink) -> Iterator["subprocess.Popen[str]"]:
+    """A run whose workers have begun to copy."""
+    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
+        until(lambda: len(skopeos(link.host)) >= 3)
+        yield copying
+
+
 def test_a_worker_that_is_killed_loses_nothing(
     ends: Ends, target: LabClient, cluster: DaskCluster, slow: tuple[Path, SlowLink]
 ) -> None:
     manifest, link = slow
-    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
-        until(lambda: len(skopeos(link.host)) >= 3)
+    with busy(ends, cluster, manifest, link) as copying:
         cluster.kill("one")
         link.rate = 0
         out, err = copying.communicate(timeout=120)
@@ -151,8 +157,7 @@ def test_a_coordinator_that_is_killed_leaves_no_skopeo_and_the_next_run_goes_on(
     ends: Ends, target: LabClient, cluster: DaskCluster, slow: tuple[Path, SlowLink]
 ) -> None:
     manifest, link = slow
-    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
-        until(lambda: len(skopeos(link.host)) >= 3)
+    with busy(ends, cluster, manifest, link) as copying:
         os.killpg(copying.pid, signal.SIGKILL)
         copying.communicate()
     until(lambda: not skopeos(link.host), 10)
@@ -166,8 +171,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_everything_kept(
     ends: Ends, target: LabClient, cluster: DaskCluster, slow: tuple[Path, SlowLink]
 ) -> None:
     manifest, link = slow
-    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
-        until(lambda: len(skopeos(link.host)) >= 3)
+    with busy(ends, cluster, manifest, link) as copying:
         cluster.kill("scheduler")
         _, err = copying.communicate(timeout=120)
     assert copying.returncode == 1, err
@@ -182,8 +186,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_everything_kept(
 
 def test_ctrl_c_ends_it_and_leaves_no_skopeo(ends: Ends, cluster: DaskCluster, slow: tuple[Path, SlowLink]) -> None:
     manifest, link = slow
-    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
-        until(lambda: len(skopeos(link.host)) >= 3)
+    with busy(ends, cluster, manifest, link) as copying:
         for _ in range(2):
             copying.send_signal(signal.SIGINT)
             time.sleep(0.5)

@@ -70,6 +70,18 @@ def test_what_was_made_is_deleted_newest_first(clusters: Clusters) -> None:
     assert "  deleted:" not in again.out
 
 
+def test_a_tag_that_the_manifest_no_longer_names_is_said_to_stay_too(clusters: Clusters) -> None:
+    put(clusters, web=WEB)
+    manifest = applied(clusters)
+    clusters.push(clusters.old, OLD_TOKEN, "my-app/other", "1")
+    text = manifest.read_text()
+    assert "images: ['my-app/web:1']" in text
+    manifest.write_text(text.replace("images: ['my-app/web:1']", "images: ['my-app/other:1']"))
+    assert clusters.run("copy", manifest).code == 0
+    ran = clusters.run("rollback", manifest)
+    assert "2 image tags stay at the target" in ran.out, ran.text
+
+
 def test_claims_stay_with_the_command_to_delete_them(clusters: Clusters) -> None:
     put(clusters, db=DATABASE)
     manifest = applied(clusters)

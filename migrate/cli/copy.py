@@ -36,7 +36,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import changed_since, lookups_for_plan, planned
-from migrate.cli.pool import Pool, threads
+from migrate.cli.pool import Pool, check_alone, threads
 from migrate.cli.program import dask_given, jobs_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.runs import Run, open_run
@@ -86,8 +86,8 @@ def copy(
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
         patience = login_wait(wait_login)
-        workers = dask_given(dask, wait_login, patience)
-    own = (*jobs_given(jobs), *limited.given, *workers, *wait_given(wait_login))
+        check_alone(dask, limited.rate, wait_login, patience)
+    own = (*jobs_given(jobs), *limited.given, *dask_given(dask), *wait_given(wait_login))
     opening = open_run(manifest, state, project, "copy", own, patience, limited)
     with told_as_events(as_json=as_json), opening as run:
         run.dask = dask

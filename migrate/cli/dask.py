@@ -44,8 +44,6 @@ def dask_pool(session: Session, bench: Bench, why_denied: Mapping[str, str], add
         UsageError: Dask is not installed.
         MigrateError: the scheduler is out of reach, or workers cannot do the work: nothing was begun.
     """
-    if session.way:
-        raise UsageError("--bwlimit holds one process back, and not Dask's workers", "leave out --bwlimit or --dask")
     manifest = session.manifest
     spec = remote.Spec(
         uuid.uuid4().hex, manifest.path.read_bytes(), manifest.path.resolve(), session.project, why_denied=why_denied

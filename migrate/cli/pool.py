@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from migrate.errors import UsageError
 from migrate.images import worker
 from migrate.images.bench import Bench
 from migrate.images.transfer import Job, JobResult, Stop
@@ -28,6 +29,27 @@ class Pool:
     workers: int
     check: Callable[[], None] = lambda: None
     shares_book: bool = True
+
+
+def check_alone(dask: str, rate: int, wait_login: str, seconds: float) -> None:
+    """Look whether options that hold for one process alone were given with a cluster.
+
+    Args:
+        dask: the scheduler; empty where this process copies.
+        rate: bytes a second of `--bwlimit`; 0 for none.
+        wait_login: what was given.
+        seconds: how many that are.
+
+    Raises:
+        UsageError: they were.
+    """
+    if dask and rate:
+        raise UsageError("--bwlimit holds one process back, and not Dask's workers", "leave out --bwlimit or --dask")
+    if dask and wait_login and seconds:
+        raise UsageError(
+            "--wait-login: Dask's workers have logins of their own, and wait for none",
+            "leave out --wait-login or --dask; where a login ends there, log in again and run again",
+        )
 
 
 @contextmanager

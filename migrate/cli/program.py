@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from migrate.errors import UsageError
-
 _NAME = "rahti-migrate"
 
 
@@ -39,17 +37,8 @@ def jobs_given(jobs: int) -> tuple[str, ...]:
     return ("--jobs", str(jobs)) if jobs else ()
 
 
-def dask_given(address: str, wait_login: str = "", seconds: float = 0.0) -> tuple[str, ...]:
-    """`--dask` as it is typed again; nothing where it was not said.
-
-    Raises:
-        UsageError: workers were to wait for a login.
-    """
-    if address and wait_login and seconds:
-        raise UsageError(
-            "--wait-login: Dask's workers have logins of their own, and wait for none",
-            "leave out --wait-login or --dask; where a login ends there, log in again and run again",
-        )
+def dask_given(address: str) -> tuple[str, ...]:
+    """`--dask` as it is typed again; nothing where it was not said."""
     return ("--dask", address) if address else ()
 
 

@@ -160,7 +160,7 @@ def _tag_back(run: AccessRun, row: dict[str, Any], path: str, tag: str) -> str:
 
 def _images_left(run: AccessRun) -> str:
     """What stays at the target for a person to delete."""
-    rows = [row for row in run.state.copies() if row["status"] == "done"]
+    rows = run.state.put_tags()
     if not rows:
         return "No image of this manifest was put to the target."
     projects = sorted({row["target_project"] for row in rows})

@@ -317,14 +317,12 @@ def _may_pass(failure: Failure, attempt: int) -> bool:
 
 def _result(job: Job, future: Future[JobResult]) -> JobResult:
     """A worker that raises has a bug or died; that too fails only its own job."""
-    error = None if future.cancelled() else future.exception()
-    if error is None and not future.cancelled():
+    if future.cancelled():
+        failure = Failure(FailureClass.INTERRUPTED, "")
+    elif error := future.exception():
+        failure = Failure(FailureClass.UNKNOWN, f"the worker failed: {type(error).__name__}: {error}")
+    else:
         return future.result()
-    failure = (
-        Failure(FailureClass.UNKNOWN, f"the worker failed: {type(error).__name__}: {error}")
-        if error
-        else Failure(FailureClass.INTERRUPTED, "")
-    )
     now = time.time()
     results = tuple(CopyResult(c, failure, started=now, ended=now, attempt=job.attempt) for c in job.copies)
     return JobResult(job, results)

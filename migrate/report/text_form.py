@@ -167,7 +167,7 @@ def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
 def _safe(text: str) -> str:
     """Text that Markdown leaves as it is, in one cell; what stands between backticks in it as code."""
     parts = printable(" ".join(text.split()), 10_000).split("`")
-    if len(parts) % 2 == 0 or any("|" in part for part in parts[1::2]):
+    if len(parts) % 2 == 0 or any(not part or "|" in part for part in parts[1::2]):
         return _escaped("`".join(parts))
     return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
 

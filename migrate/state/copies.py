@@ -292,10 +292,15 @@ class CopyRows(Rows):
         ours = f"replaced_digest != '' and (status = ? or (status = ? and {_IS_OURS}))"
         return list(self._db.table("copies").rows_where(ours, [DONE, UNWANTED]))
 
+    def put_tags(self) -> list[dict[str, Any]]:
+        """The rows of tags that stand at the target as this tool put them, also of those that are no longer wanted."""
+        ours = f"status = ? or (status = ? and {_IS_OURS})"
+        return list(self._db.table("copies").rows_where(ours, [DONE, UNWANTED], order_by="target"))
+
     def record_tag_back(self, target: str) -> None:
         """A tag is again what it was before."""
         with self._writing():
-            kept = {"replaced_digest": "", "status": UNWANTED, "verdict": None}
+            kept = {"replaced_digest": "", "put_digest": "", "put_from": "", "status": UNWANTED, "verdict": None}
             self._change("copies", "target", target, kept)
 
 
