@@ -341,6 +341,7 @@ def test_a_state_of_before_is_read_too(ends: Ends, moved: Path) -> None:
             db.execute(f"drop table {table}")
         db.execute("delete from _sqlite_migrations where name >= 'm008'")
         db.execute("alter table attempts drop column worker")
+        db.execute("alter table objects drop column kept")
         for column in ("seconds", "project"):
             db.execute(f"alter table runs drop column {column}")
     assert report(ends, moved)["counts"] == {"done": 6, "refused": 1}

@@ -281,6 +281,7 @@ def test_a_digest_that_no_copy_brought_is_said_to_be_missing(ends: Ends, source:
     assert f"no entry of `images` moves my-app/web@{ODD}" in asked.out
     bridged = rewrite_pod(ends, f"{REFERENCE}/web@{ODD}", "missingImages: bridge")
     assert bridged.code == 0, bridged.text
+    assert "(options.missingImages)" in bridged.out
     assert image_in(ends) == f"{ends.source.host}/my-app/web@{ODD}"
 
 

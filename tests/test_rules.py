@@ -5,7 +5,7 @@ import json
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -22,6 +22,7 @@ from migrate.workloads.findings import Finding, Mode
 from migrate.workloads.rules import RULES
 
 CASES = all_cases()
+RULE_SAYS = {rule.id: rule.says for rule in RULES}
 CORPUS = os.environ.get("WORKLOAD_CORPUS", "")
 """A folder of real files, tried where it is named."""
 
@@ -71,6 +72,30 @@ def test_a_second_rewrite_of_a_case_changes_nothing(case: Case) -> None:
     second, findings = run(name, once, hooks="job")
     assert second.written() == once
     assert not [each for each in findings if each.mode in (Mode.DONE, Mode.LEFT_OUT)]
+
+
+CHOICES = [
+    (field.alias or name, value)
+    for name, field in RewriteOptions.model_fields.items()
+    for value in (get_args(field.annotation) or (True,))
+    if value != field.default and name != "missing_images"  # no case says which images are moved: test_rewrite.py
+]
+
+
+@pytest.mark.parametrize(("option", "value"), CHOICES)
+def test_what_an_option_does_names_the_option(option: str, value: object) -> None:
+    """Whoever reads the report later is to know what was chosen, and did not come from the rules alone."""
+    seen = 0
+    for case in CASES:
+        (_, by_default), (_, chosen) = (
+            run("a.yaml", case.before.encode(), **choice) for choice in ({}, {option: value})
+        )
+        new = set(chosen) - set(by_default)
+        if new and case.rule != "scale-target":  # which follows what became of another object, and that names it
+            told = " ".join(f"{each.words} {RULE_SAYS[each.rule]}" for each in new)
+            assert f"options.{option}" in told, f"{case}: {new}"
+            seen += 1
+    assert seen
 
 
 ODD = [

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from migrate.cli.options import (
+    AskedArgument,
     FormatOption,
-    ManifestArgument,
     OutputFormat,
     StateOption,
     VerboseOption,
@@ -15,7 +15,7 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
-from migrate.cli.paths import state_path
+from migrate.cli.paths import asked_of, state_path
 from migrate.cli.report import command_for
 from migrate.errors import ExitCode
 from migrate.lock import holder
@@ -30,7 +30,7 @@ ImageArgument = Annotated[
 
 
 def explain(
-    manifest: ManifestArgument,
+    manifest: AskedArgument,
     image: ImageArgument,
     state: StateOption = None,
     output: FormatOption = OutputFormat.TEXT,
@@ -42,6 +42,7 @@ def explain(
     Example: rahti-migrate explain my-app.yaml my-app-2/web:1.4
     """
     set_up_logging(verbose)
+    manifest, state = asked_of(manifest, state)
     path = state_path(manifest, state)
     command = partial(command_for, manifest, state, "")
     with read_records(path, manifest, target=None) as records:

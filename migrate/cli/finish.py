@@ -9,16 +9,8 @@ from typing import Annotated
 import typer
 
 from migrate.access.plan import ProjectPlan
-from migrate.cli.access import (
-    AccessRun,
-    access_exit_code,
-    apply_access,
-    leftovers,
-    open_access,
-    open_ends,
-    planned_access,
-    plans_of,
-)
+from migrate.cli.clusters import AccessRun, open_access, open_ends
+from migrate.cli.grants import access_exit_code, apply_access, leftovers, planned_access, plans_of
 from migrate.cli.memory import keep
 from migrate.cli.options import (
     FormatOption,

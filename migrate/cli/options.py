@@ -29,6 +29,9 @@ class OutputFormat(StrEnum):
 
 
 ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The YAML file that says what to move.")]
+AskedArgument = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="The YAML file that says what to move; or its state alone.")
+]
 StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="PATH", help="Where the state is kept.  [default: state/<manifest>.db]"),

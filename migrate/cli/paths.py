@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from migrate.errors import UnreadableManifestError, UsageError
-from migrate.state.reading import Records
+from migrate.state.reading import Records, is_database, owner_of
 
 
 def check_is_there(manifest: Path) -> None:
@@ -27,6 +27,27 @@ def state_path(manifest: Path, chosen: Path | None) -> Path:
     if chosen and chosen.is_dir():
         raise UsageError(f"--state {chosen}: is a folder", f"name a file in it: {chosen / manifest.stem}.db")
     return chosen or Path("state") / f"{manifest.stem}.db"
+
+
+def asked_of(manifest: Path, chosen: Path | None) -> tuple[Path, Path | None]:
+    """The manifest and the state that somebody means who only asks, and who may have nothing but the state.
+
+    Args:
+        manifest: the manifest, or a state, which knows whose it is.
+        chosen: `--state`.
+
+    Returns:
+        Both as if the manifest had been named, with `--state` where the state was.
+
+    Raises:
+        UsageError: there are two states.
+        StateError: it is no state.
+    """
+    if not is_database(manifest):
+        return manifest, chosen
+    if chosen:
+        raise UsageError(f"{manifest}: is a state already", "leave out --state, or name the manifest")
+    return owner_of(manifest), manifest
 
 
 def check_project(project: str, records: Records) -> None:

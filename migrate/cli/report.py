@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from migrate.cli.options import (
+    AskedArgument,
     FormatOption,
-    ManifestArgument,
     OutputFormat,
     ProjectOption,
     StateOption,
@@ -24,7 +24,7 @@ from migrate.cli.options import (
     say,
     set_up_logging,
 )
-from migrate.cli.paths import check_project, state_path
+from migrate.cli.paths import asked_of, check_project, state_path
 from migrate.cli.program import command_line, options_given
 from migrate.errors import ExitCode, UsageError
 from migrate.lock import holder
@@ -50,7 +50,7 @@ RunOption = Annotated[
 
 
 def report(
-    manifest: ManifestArgument,
+    manifest: AskedArgument,
     state: StateOption = None,
     project: ProjectOption = "",
     run: RunOption = 0,
@@ -66,6 +66,7 @@ def report(
     Example: rahti-migrate report my-app.yaml --html report.html
     """
     set_up_logging(verbose)
+    manifest, state = asked_of(manifest, state)
     command = partial(command_for, manifest, state, project)
     forms: list[tuple[Path | None, Callable[[], str]]] = [
         (html, lambda: _html(made, command)),

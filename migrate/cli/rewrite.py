@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from migrate.access.stage import login_refused
-from migrate.cli.access import api_advice
+from migrate.cli.clusters import api_advice
 from migrate.cli.memory import keep
 from migrate.cli.options import (
     FormatOption,

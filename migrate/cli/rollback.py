@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from migrate.access.stage import login_refused
-from migrate.cli.access import AccessRun, DryOption, open_access, revert_access
+from migrate.cli.access import DryOption
+from migrate.cli.clusters import AccessRun, open_access
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -17,9 +18,10 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
+from migrate.cli.revert import Tally, revert_access
 from migrate.cluster import ClusterError, Problem
-from migrate.errors import ExitCode
 from migrate.images.registry import RegistryError
+from migrate.kinds import ROLE_BINDING
 from migrate.quantities import count
 from migrate.reference import parse_reference
 from migrate.workloads.applied import AppliedObject
@@ -42,16 +44,18 @@ def rollback(
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
     with open_access(manifest, state, project, "rollback", wait_login) as run:
-        left = sum(_objects(run, dry_run=dry_run, as_json=as_json))
-        code = ExitCode.INCOMPLETE if left else ExitCode.OK
+        tally = Tally()
+        _objects(run, tally, dry_run=dry_run, as_json=as_json)
         if any(_is_chosen(run, item.project) for item in run.state.applied()):
-            code = max(code, ExitCode(revert_access(run, dry_run=dry_run, as_json=as_json)))
-        if any(_tags(run, dry_run=dry_run, as_json=as_json)):
-            code = ExitCode.INCOMPLETE
+            revert_access(run, tally, dry_run=dry_run, as_json=as_json)
+        _tags(run, tally, dry_run=dry_run, as_json=as_json)
+        code = tally.exit_code
         if as_json:
-            json_line({"event": "rollback", "left": left, "exitCode": int(code)})
+            counts = {"reverted": tally.back, "left": tally.left, "kept": tally.kept}
+            json_line({"event": "rollback", **counts, "exitCode": int(code)})
         else:
-            result([_images_left(run)])
+            nothing = "nothing that this state knows of is left to take back"
+            result([nothing if tally == Tally() else tally.words(dry_run=dry_run), _images_left(run)])
         run.state.end_run(code, {})
     return code
 
@@ -59,8 +63,8 @@ def rollback(
 # --- workloads --------------------------------------------------------------------------------------------------
 
 
-def _objects(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
-    """Take back each object, newest first; whether something of it is left."""
+def _objects(run: AccessRun, tally: Tally, *, dry_run: bool, as_json: bool) -> None:
+    """Take back each object, newest first; each is shown and counted."""
     for applied in run.state.applied_objects():
         if not _is_chosen(run, applied.project):
             continue
@@ -74,7 +78,9 @@ def _objects(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
             json_line({"event": name, "object": applied.label, "project": applied.project, "words": words})
         else:
             result(_lines(undo, problem, dry_run=dry_run))
-        yield bool(problem)
+        tally.left += bool(problem)
+        tally.kept += undo.stays
+        tally.back += not problem and not undo.stays
 
 
 def _is_chosen(run: AccessRun, project: str) -> bool:
@@ -102,7 +108,9 @@ def _send(run: AccessRun, undo: UndoObject) -> str:
         if error.problem is Problem.LOGIN:
             raise login_refused(run.ends.target, error) from None
         return error.words
-    run.state.record_object_reverted(undo.applied)
+    run.state.record_object_reverted(undo.applied, kept=undo.stays)
+    if undo.applied.kind.name == ROLE_BINDING.name and not undo.stays:
+        run.state.record_binding_gone(undo.applied.project, undo.applied.name)
     return ""
 
 
@@ -119,8 +127,8 @@ def _lines(undo: UndoObject, problem: str, *, dry_run: bool) -> Iterator[str]:
 # --- images -----------------------------------------------------------------------------------------------------
 
 
-def _tags(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
-    """Tags that `onConflict: overwrite` replaced go back to what they were; whether one could not."""
+def _tags(run: AccessRun, tally: Tally, *, dry_run: bool, as_json: bool) -> None:
+    """Tags that `onConflict: overwrite` replaced go back to what they were; each is shown and counted."""
     for row in run.state.replaced_tags():
         target = parse_reference(row["target"], run.session.target.host)
         project = target.repository.project
@@ -137,7 +145,8 @@ def _tags(run: AccessRun, *, dry_run: bool, as_json: bool) -> Iterator[bool]:
             result([f"  left      {row['target']}: {problem}"])
         else:
             result([f"  {'would be ' if dry_run else ''}put back to {old}: {row['target']}"])
-        yield bool(problem)
+        tally.left += bool(problem)
+        tally.back += not problem
 
 
 def _tag_back(run: AccessRun, row: dict[str, Any], path: str, tag: str) -> str:

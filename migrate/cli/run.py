@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from migrate.cli.access import AccessRun, api_advice, open_ends
 from migrate.cli.check import check_exit_code
+from migrate.cli.clusters import AccessRun, api_advice, open_ends
 from migrate.cli.copy import copy_images, next_step, say_outcome, what_came
 from migrate.cli.finish import ApplyOption, FinalStep, WaitOption, finish_run, to_apply, wait_seconds
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from migrate.cli.options import (
+    AskedArgument,
     FormatOption,
-    ManifestArgument,
     OutputFormat,
     ProjectOption,
     StateOption,
@@ -21,7 +21,7 @@ from migrate.cli.options import (
     result,
     set_up_logging,
 )
-from migrate.cli.paths import check_is_there, check_project, state_path
+from migrate.cli.paths import asked_of, check_is_there, check_project, state_path
 from migrate.errors import ExitCode, UsageError
 from migrate.images.verdicts import FINE
 from migrate.lock import holder
@@ -41,7 +41,7 @@ MetricsOption = Annotated[
 
 
 def status(
-    manifest: ManifestArgument,
+    manifest: AskedArgument,
     state: StateOption = None,
     project: ProjectOption = "",
     watch: WatchOption = False,
@@ -57,6 +57,7 @@ def status(
     """
     set_up_logging(verbose)
     check_is_there(manifest)
+    manifest, state = asked_of(manifest, state)
     path = state_path(manifest, state)
     as_json = output is OutputFormat.JSON
     show = _in_place() if watch and not as_json else nullcontext(result)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrate.access.stage import login_refused
-from migrate.cli.access import api_advice
+from migrate.cli.clusters import api_advice
 from migrate.cli.options import json_line, result, say
 from migrate.cli.paths import state_path
 from migrate.cli.program import command_line

@@ -35,9 +35,10 @@ from migrate.report.sharing import sharing_of
 from migrate.report.timeline import timeline_of
 from migrate.report.todo import todo_of
 from migrate.state.reading import Records
-from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, UNWANTED, WAITING, cut_off
+from migrate.state.statuses import AT_TARGET, CUT_OFF, DONE, RUNNING, TAKEN_BACK, UNWANTED, WAITING, cut_off
 from migrate.state.times import now
 
+_KEPT = "kept"
 FORMATS = {
     DOCKER_SCHEMA1: "Docker schema 1",
     DOCKER_SCHEMA1_SIGNED: "Docker schema 1",
@@ -339,7 +340,11 @@ def _workloads(records: Records) -> Iterator[Workload]:
     written = _written(records.objects_written())
     for row in records.workloads():
         applied, at = written.pop((row["project"], row["object"]), ("", None))
-        has_come = row["standing"] in ("new", "changes") and applied != "taken back" and (at or "") >= row["planned_at"]
+        has_come = (
+            row["standing"] in ("new", "changes")
+            and applied not in (TAKEN_BACK, _KEPT)
+            and (at or "") >= row["planned_at"]
+        )
         yield Workload(
             row["project"], row["object"], row["place"], tuple(json.loads(row["images"] or "[]")),
             "same" if has_come else row["standing"], row["words"], applied, at,
@@ -353,11 +358,17 @@ def _written(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], tuple[s
     found: dict[tuple[str, str], tuple[str, str | None]] = {}
     for row in rows:
         key = (row["project"], f"{row['kind']}/{row['name']}")
-        done = "taken back" if row["reverted_at"] else "made" if row["created"] else "changed"
+        done = _done(row)
         if done == "changed" and found.get(key, ("",))[0] == "made":
             done = "made"
         found[key] = (done, row["reverted_at"] or row["applied_at"])
     return found
+
+
+def _done(row: Mapping[str, Any]) -> str:
+    if row["reverted_at"]:
+        return _KEPT if row.get("kept") else TAKEN_BACK
+    return "made" if row["created"] else "changed"
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:

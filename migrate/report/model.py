@@ -195,7 +195,7 @@ class Grant:
         means: who that is, for a person.
         images: image streams; none for all.
         why: where the wish comes from.
-        standing: there, add (not applied yet) or refused.
+        standing: there, add (not applied yet), taken back or refused.
         binding: the RoleBinding that has it or would.
         holds: whether that was found true; None where nobody has tried.
         proof: how that is known.
@@ -242,8 +242,8 @@ class Workload:
         object: `Deployment/web`.
         place: file and line; empty where only what was applied is known.
         images: what its containers name.
-        standing: new, changes, same, there, waits, conflict or refused; empty where it was not looked at.
-        applied: made, changed, taken back; or empty.
+        standing: new, changes, same, there, waits, taken back, conflict or refused; empty where it was not looked at.
+        applied: made, changed, taken back, kept (by a rollback, for it holds data); or empty.
     """
 
     project: str

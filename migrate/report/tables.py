@@ -11,7 +11,7 @@ from migrate.images.verdicts import FINE
 from migrate.printable import printable
 from migrate.report.mentions import Mentions
 from migrate.report.model import Image, Report, Workload
-from migrate.state.statuses import AT_TARGET
+from migrate.state.statuses import AT_TARGET, TAKEN_BACK
 
 _PAGE, _PAGES = 20, {"images": 50}
 """Rows that are shown at a time."""
@@ -75,7 +75,7 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
         yield _table("access-changes", "Access that was written", words, report.access_changes, _ACCESS_CHANGES)
     mentions = Mentions(report.images)
     if report.workloads:
-        needs = ("new", "changes", "waits", "conflict", "refused")
+        needs = ("new", "changes", "waits", "conflict", "refused", TAKEN_BACK)
         yield _table(
             "workloads", "Workloads", "", report.workloads, _workloads(mentions), lambda w: w.standing in needs
         )

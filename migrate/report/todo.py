@@ -8,7 +8,7 @@ from migrate.images.failures import MEANINGS, FailureClass
 from migrate.images.verdicts import Verdict
 from migrate.quantities import count
 from migrate.report.model import Finding, Grant, Image, Run, Todo, Workload
-from migrate.state.statuses import AT_TARGET, CUT_OFF, TROUBLED
+from migrate.state.statuses import AT_TARGET, CUT_OFF, TAKEN_BACK, TROUBLED
 
 _ENDINGS = {
     ExitCode.FAILED: ("could not go on", "see what it said, mend it, run it again"),
@@ -128,6 +128,12 @@ def _grants(access: Sequence[Grant], command: Callable[[str], str]) -> Iterator[
             "try them as the grantee would",
             "access verify",
         ),
+        (
+            [g for g in access if g.standing == TAKEN_BACK],
+            "taken back",
+            "apply them again when you are ready",
+            "access apply",
+        ),
     )
     for members, words, advice, name in groups:
         if members:
@@ -152,7 +158,11 @@ def _objects(
         number = sum(workload.standing == standing for workload in workloads)
         if number:
             yield Todo("workloads", number, f"{count(number, 'object')} {words}", advice, command(name))
-    number = sum(workload.standing in ("new", "changes") for workload in workloads)
-    if number:
-        words = f"{count(number, 'object')} of workloads not applied yet"
-        yield Todo("workloads", number, words, "apply them when you are ready", command("finish --apply"))
+    for standings, words, when in (
+        (("new", "changes"), "not applied yet", ""),
+        ((TAKEN_BACK,), "taken back", " again"),
+    ):
+        number = sum(workload.standing in standings for workload in workloads)
+        if number:
+            words = f"{count(number, 'object')} of workloads {words}"
+            yield Todo("workloads", number, words, f"apply them{when} when you are ready", command("finish --apply"))

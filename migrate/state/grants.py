@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from migrate.access.grants import Grant
-from migrate.access.plan import Change, PlannedGrant, ProjectPlan
+from migrate.access.plan import Change, PlannedGrant, ProjectPlan, Standing
 from migrate.access.prove import Proof
 from migrate.access.subjects import Subject, subjects_of, words_for
 from migrate.access.write import Applied, Written
 from migrate.kinds import ROLE_BINDING
 from migrate.state.rows import Rows
+from migrate.state.statuses import TAKEN_BACK
 from migrate.state.times import now
 
 _KEY = ("project", "subject", "role", "images")
@@ -54,13 +55,13 @@ class GrantRows(Rows):
                 self._db.table("granted").delete_where("project = ?", [project])
 
     def record_granted(self, plans: Sequence[ProjectPlan]) -> None:
-        """What is wanted in these projects, and how things stand with it; proofs of grants that stay are kept."""
+        """What is wanted in these projects, and how things stand with it; proofs of grants that are there are kept."""
         with self._writing():
             for plan in (plan for plan in plans if not plan.problem):
                 known = self._proofs(plan.project)
                 self._db.table("granted").delete_where("project = ?", [plan.project])
                 rows = [_granted_row(planned) for planned in plan.grants]
-                rows = [{**row, **known.get(_key(row), {})} for row in rows]
+                rows = [{**row, **(known.get(_key(row), {}) if _is_there(row) else {})} for row in rows]
                 self._db.table("granted").insert_all(rows, pk=_KEY, replace=True)
 
     def record_proofs(self, proofs: Iterable[Proof]) -> None:
@@ -80,6 +81,13 @@ class GrantRows(Rows):
         with self._writing():
             for row in applied.ids:
                 self._db.table("grants").update(row, {"reverted_at": now()})
+        self.record_binding_gone(applied.project, applied.name)
+
+    def record_binding_gone(self, project: str, name: str) -> None:
+        """A RoleBinding was taken back: what it opened is open no more, as far as is known."""
+        query = "update granted set standing = ?, holds = null, proof = null, proved_at = null"
+        with self._writing():
+            self._db.execute(f"{query} where project = ? and binding = ?", [TAKEN_BACK, project, name])
 
 
 def _grant_row(grant: Grant) -> dict[str, Any]:
@@ -92,6 +100,10 @@ def _grant_row(grant: Grant) -> dict[str, Any]:
 def _granted_row(planned: PlannedGrant) -> dict[str, Any]:
     found = {"standing": str(planned.standing), "binding": planned.binding, "words": planned.words}
     return {**_grant_row(planned.grant), **found, "planned_at": now()}
+
+
+def _is_there(row: Mapping[str, Any]) -> bool:
+    return bool(row["standing"] == Standing.THERE)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrate.kinds import Kind
 from migrate.state.rows import Rows
+from migrate.state.statuses import TAKEN_BACK
 from migrate.state.times import now
 from migrate.workloads.applied import AppliedObject, digest_of, our_fields, replaced
 
@@ -59,11 +60,14 @@ class ObjectRows(Rows):
         found = [_applied(rows) for rows in written.values()]
         return sorted(found, key=lambda item: item.rows[0], reverse=True)
 
-    def record_object_reverted(self, applied: AppliedObject) -> None:
-        """It was taken back."""
+    def record_object_reverted(self, applied: AppliedObject, *, kept: bool) -> None:
+        """It was taken back, or is kept at the target for good."""
         with self._writing():
             for row in applied.rows:
-                self._db.table("objects").update(row, {"reverted_at": now()})
+                self._db.table("objects").update(row, {"reverted_at": now(), "kept": int(kept)})
+            if not kept:
+                query = f"update workloads set standing = '{TAKEN_BACK}' where project = ? and object = ?"  # noqa: S608 - a constant
+                self._db.execute(query, [applied.project, applied.label])
 
 
 def _applied(rows: list[dict[str, Any]]) -> AppliedObject:

@@ -18,6 +18,7 @@ from migrate.state.schema import KNOWN_MIGRATIONS, MIGRATIONS
 from migrate.state.statuses import RUNNING, TROUBLED, UNWANTED, WAITING
 
 BUSY_SECONDS = 30
+_SQLITE = b"SQLite format 3\0"
 
 
 class NoStateError(UsageError):
@@ -117,6 +118,26 @@ class Records(HistoryRows):
         return str(self._db.table("about").get("manifest")["value"])
 
 
+def is_database(path: Path) -> bool:
+    """Whether a file is one of SQLite's (https://www.sqlite.org/fileformat2.html, "The Database Header")."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False
+
+
+def owner_of(path: Path) -> Path:
+    """The manifest that a state belongs to.
+
+    Raises:
+        NoStateError: it was never used.
+        StateError: it cannot be read, or is no state.
+    """
+    with _opened(path) as db:
+        return Path(Records(db, path).manifest_path())
+
+
 @contextmanager
 def read_records(path: Path, manifest: Path, target: str | None = "") -> Iterator[Records]:
     """What a state tells people; all as `reading` has it."""
@@ -138,6 +159,14 @@ def reading(path: Path, manifest: Path, target: str | None = "") -> Iterator[sql
         UsageError: it belongs to another manifest.
         StateError: it cannot be read.
     """
+    with _opened(path) as db:
+        check_owner(db, path, manifest, target)
+        yield db
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite_utils.Database]:
+    """A state, of whatever manifest; all that is asked is of one moment, whatever is written meanwhile."""
     if not path.exists():
         raise NoStateError(path)
     with in_words(path):
@@ -147,8 +176,7 @@ def reading(path: Path, manifest: Path, target: str | None = "") -> Iterator[sql
             check_version(db, path)
             if not db.table("about").exists():
                 raise NoStateError(path)
-            check_owner(db, path, manifest, target)
-            connection.execute("begin")  # all that is asked is of one moment, whatever is written meanwhile
+            connection.execute("begin")
             yield db
         finally:
             connection.close()
@@ -180,7 +208,7 @@ def check_owner(db: sqlite_utils.Database, path: Path, manifest: Path, target: s
     """A state remembers its manifest: another one's results in it would be lies. The path that it remembers."""
     row = db.execute("select value from about where key = 'manifest'").fetchone()
     mine, owner = str(manifest.resolve()), row[0] if row else ""
-    if owner != mine and not _was_moved(db, Path(owner), manifest, target):
+    if owner not in (mine, str(manifest)) and not _was_moved(db, Path(owner), manifest, target):
         raise UsageError(
             f"{path}: this state belongs to the manifest {owner}, not to {mine}",
             "give this manifest a state of its own: --state state/OTHER.db",

@@ -213,10 +213,16 @@ def m011_worker(db: sqlite_utils.Database) -> None:
     db.table("attempts").add_column("worker", str)
 
 
+@MIGRATIONS()
+def m012_kept(db: sqlite_utils.Database) -> None:
+    """What a rollback leaves at the target, though it is done with it."""
+    db.table("objects").add_column("kept", int)
+
+
 KNOWN_MIGRATIONS = frozenset(
     {
         "m001_first", "m002_depth", "m003_verdict_class", "m004_server", "m005_objects", "m006_replaced",
         "m007_diff_ids", "m008_history", "m009_views", "m010_history_whole",
-        "m011_worker",
+        "m011_worker", "m012_kept",
     }
 )  # fmt: skip

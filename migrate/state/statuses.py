@@ -8,6 +8,8 @@ CONFLICT, REFUSED = "conflict", "refused"
 CUT_OFF = "cut off"
 """What people are told of what runs while nobody is at work; never stored."""
 UNWANTED = "no longer wanted"
+TAKEN_BACK = "taken back"
+"""How a grant or an object of workloads stands that a rollback took away; of their tables, not of `copies`."""
 AT_TARGET = (DONE, SKIPPED)
 TROUBLED = (FAILED, CONFLICT, REFUSED)
 

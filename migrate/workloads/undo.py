@@ -30,7 +30,7 @@ class UndoObject:
         live: the object as it is now.
         done: whether it counts as taken back afterwards.
         command: what a person can type instead.
-        stays: whether it is left on purpose, for it holds data, logins or images.
+        stays: whether it is left for good: it holds data, logins or images, or is somebody else's.
     """
 
     applied: AppliedObject
@@ -49,7 +49,7 @@ def undo_object(applied: AppliedObject, live: Mapping[str, Any] | None) -> UndoO
         return UndoObject(applied, "is gone already")
     delete = f"oc delete {applied.kind.plural}/{applied.name} -n {applied.project}"
     if _is_anothers(applied, live):
-        return UndoObject(applied, "was made anew by somebody else: left as it is")
+        return UndoObject(applied, "was made anew by somebody else: left as it is", stays=True)
     if applied.kind.name in _NEVER:
         if not applied.created:
             return UndoObject(applied, "left as it is: it was there before", stays=True)

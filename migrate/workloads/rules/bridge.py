@@ -72,7 +72,7 @@ def bridged(it: Editor, found: Object) -> str:
     if all(each.text("name") != PULL_SECRET for each in spec.maps("imagePullSecrets")):
         it.add_item(spec, "imagePullSecrets", {"name": PULL_SECRET}, after="containers")
     return (
-        "pulled from the old registry while that is there; make its pull secret once, with OLD_TOKEN from"
-        f" `oc whoami -t` on the old cluster: oc create secret docker-registry {PULL_SECRET} --docker-server={host}"
+        "pulled from the old registry while that is there (options.missingImages); make its pull secret once, with"
+        f" OLD_TOKEN from `oc whoami -t` on the old cluster: oc create secret docker-registry {PULL_SECRET} --docker-server={host}"
         f' --docker-username=unused --docker-password="$OLD_TOKEN" -n {it.context.project}'
     )

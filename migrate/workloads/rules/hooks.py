@@ -71,7 +71,7 @@ def dc_hook_init_container(it: Editor, found: Object) -> None:
         if when == "post" or base is None:
             continue
         made = _hook_container(hook.map("execNewPod"), base, f"{when}-hook")
-        it.add_item(spec, "initContainers", made, words=_failure(hook))
+        it.add_item(spec, "initContainers", made, words="; ".join(filter(None, ["options.hooks", _failure(hook)])))
         _follow_too(found, name_of(base), f"{when}-hook")
 
 
@@ -122,8 +122,8 @@ def dc_hook_job(it: Editor, found: Object) -> None:
     for when, hook in hooks_of(found):
         base = _container(spec, hook.map("execNewPod"))
         if base is None:
-            words = f"its {when} hook {_does(hook)}, and was dropped: do that by hand, or in your pipeline (oc tag)"
-            it.say(hook, words)
+            words = f"options.hooks; its {when} hook {_does(hook)}, and was dropped: do that by hand, or in your"
+            it.say(hook, f"{words} pipeline (oc tag)")
         elif when == "post" or it.context.options.hooks == "job":
             _add_job(it, found, when, hook, base)
 
@@ -139,7 +139,8 @@ def _add_job(it: Editor, found: Object, when: str, hook: Map, base: Map) -> None
     pod |= {"volumes": volumes} if volumes else {}
     start = f"""oc patch job/{name} -p '{{"spec":{{"suspend":false}}}}'"""
     before = {"pre": "before the first rollout", "mid": "between the old pods and the new"}
-    words = f"run it {before.get(when, 'after the rollout')}: {start}; after that, make the Job anew for each rollout"
+    then = "after that, make the Job anew for each rollout"
+    words = f"options.hooks; run it {before.get(when, 'after the rollout')}: {start}; {then}"
     meta: dict[str, Any] = {"name": name}
     if found.namespace:
         meta["namespace"] = found.namespace

@@ -88,7 +88,7 @@ def _bridge(it: Editor, found: Object, node: Scalar, each: Found, *, in_pod: boo
     """The reference by the outside name of the old registry, and the secret to pull with."""
     host = each.old.partition("/")[0]
     outside = it.context.registries.source_external
-    words = bridged(it, found) if in_pod else "left at the old registry, while that is there"
+    words = bridged(it, found) if in_pod else "left at the old registry, while that is there (options.missingImages)"
     if host == outside:
         it.say(node, words, mode=Mode.WARNED, before=each.old)
     else:
@@ -127,7 +127,7 @@ def secret_registry(it: Editor, found: Object) -> None:
             if it.context.options.secrets and not is_login and ".docker" not in name:
                 new = changed_text(text, find_references(text, it.context, it.world.tags_by_digest))
                 new = base64.b64encode(new.encode()).decode() if where == "data" else new
-                it.change(node, new, mode=Mode.NOTED, told=(HIDDEN, HIDDEN))
+                it.change(node, new, words="options.secrets", mode=Mode.NOTED, told=(HIDDEN, HIDDEN))
             else:
                 words = "a login or setting for the old registry: make it anew for the new one"
                 it.say(node, words, before=HIDDEN, path=f"{where}[{name}]")
@@ -241,7 +241,7 @@ def _tell_ended(it: Editor, node: Scalar, words: str) -> None:
         return
     if it.context.options.bitnami == "legacy":
         new = re.sub(r"^(docker\.io/)?bitnami/", "docker.io/bitnamilegacy/", node.value.strip())
-        it.change(node, new, mode=Mode.NOTED, words="the old images, which nobody mends any more")
+        it.change(node, new, mode=Mode.NOTED, words="options.bitnami: the old images, which nobody mends any more")
     else:
         words = "tags other than latest are gone from Docker Hub since 2025-09-29: options.bitnami: legacy takes the"
         it.say(node, f"{words} old images (bitnamilegacy), which nobody mends")

@@ -161,7 +161,7 @@ def node_selector(it: Editor, found: Object) -> None:
                 if name == "kubernetes.io/arch" and text_of(node) != "amd64":
                     it.say(node, "the target's nodes are amd64")
             elif it.context.options.strip_node_selectors:
-                it.remove(selector, name, mode=Mode.NOTED)
+                it.remove(selector, name, words="options.stripNodeSelectors", mode=Mode.NOTED)
             else:
                 it.say(node, f"take {name} out (options.stripNodeSelectors does), or ask which labels there are")
         if isinstance(place.get("nodeSelector"), Map) and not len(selector):

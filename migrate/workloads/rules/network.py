@@ -71,7 +71,7 @@ def service_type(it: Editor, found: Object) -> None:
         it.say(node, words, mode=Mode.WARNED)
         return
     if found.spec.text("allocateLoadBalancerNodePorts") != "false":
-        it.put(found.spec, "allocateLoadBalancerNodePorts", False, after="type")
+        it.put(found.spec, "allocateLoadBalancerNodePorts", False, words="options.loadBalancer", after="type")
     for port in found.spec.maps("ports"):
         number = port.text("port")
         if number.isdigit() and not 30000 <= int(number) <= 35000:

@@ -80,7 +80,7 @@ def default_limits(it: Editor, found: Object) -> None:
         if len(resources.map("limits")) or len(resources.map("requests")):
             continue
         if it.context.options.keep_old_limits:
-            it.put(container, "resources", _OLD_LIMITS, mode=Mode.NOTED)
+            it.put(container, "resources", _OLD_LIMITS, words="options.keepOldLimits", mode=Mode.NOTED)
         else:
             words = "if it is killed (OOMKilled) or slow, write `resources`, or say options.keepOldLimits"
             it.say(container, words, path=f"{it.path(container)}.resources", before=name_of(container))
@@ -135,6 +135,7 @@ def _wanted(
         words = f"the limit ({_written(name, most)}) may be {ratio} times the request at most"
         if name == "memory" and not it.context.options.strict_memory_ratio:
             return request, f"{words}, perhaps: if pods are refused, options.strictMemoryRatio raises the request"
+        words = f"{words} (options.strictMemoryRatio)" if name == "memory" else words
         least = _ceil(name, most / ratio)
         return max(least, allowed.least or least), f"{words}{_scaled(it, found)}"
     if allowed.least is not None and request < allowed.least:

@@ -61,7 +61,10 @@ def route_host(it: Editor, found: Object) -> None:
     """`X.rahtiapp.fi` -> `X.2.rahtiapp.fi`; in Templates the parameter with the suffix."""
     for node in _host_nodes(found):
         if is_variable(node.value):
-            _parameter_host(it, found, node)
+            if it.context.options.route_suffix == "keep":
+                it.say(node, "left as it is (options.routeSuffix)", mode=Mode.NOTED)
+            else:
+                _parameter_host(it, found, node)
             continue
         name = _below(node.value, it)
         if not name:
@@ -69,7 +72,9 @@ def route_host(it: Editor, found: Object) -> None:
         new = f"{name}.{it.context.platform.target_suffix}"
         if it.context.options.route_suffix == "keep":
             hosts(it)[node.value] = node.value
-            words = "kept: ask CSC whether the new cluster takes it, and move it only when the old Route is gone"
+            words = (
+                "kept (options.routeSuffix): ask CSC whether it is taken, and move it only when the old Route is gone"
+            )
             it.say(node, words, mode=Mode.WARNED)
         else:
             hosts(it)[node.value] = new
@@ -99,8 +104,6 @@ def _below(host: str, it: Editor) -> str:
 def _parameter_host(it: Editor, found: Object, node: Scalar) -> None:
     """A host with parameters: the suffix is in one of them, or stands behind them."""
     platform = it.context.platform
-    if it.context.options.route_suffix == "keep":
-        return
     if name := _below(node.value, it):
         it.change(node, f"{name}.{platform.target_suffix}")
         return

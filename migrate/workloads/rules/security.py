@@ -44,7 +44,7 @@ def user_range(it: Editor, found: Object) -> None:
             if not value.isdigit():
                 continue
             if int(value) >= _FIRST_OF_PROJECTS or it.context.options.strip_uids:
-                it.remove(context, name)
+                it.remove(context, name, words="options.stripUids" if int(value) < _FIRST_OF_PROJECTS else "")
             else:
                 is_root = name == "runAsUser" and value == "0"
                 words = "pods that run as root are refused" if is_root else "out of the project's range, so refused"
