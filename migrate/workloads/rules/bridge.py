@@ -73,6 +73,7 @@ def bridged(it: Editor, found: Object) -> str:
         it.add_item(spec, "imagePullSecrets", {"name": PULL_SECRET}, after="containers")
     return (
         "pulled from the old registry while that is there (options.missingImages); make its pull secret once, with"
-        f" OLD_TOKEN from `oc whoami -t` on the old cluster: oc create secret docker-registry {PULL_SECRET} --docker-server={host}"
+        f" OLD_TOKEN from `oc whoami -t` on the old cluster: oc create secret docker-registry {PULL_SECRET}"
+        f" --docker-server={host}"
         f' --docker-username=unused --docker-password="$OLD_TOKEN" -n {it.context.project}'
     )
