@@ -36,7 +36,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import changed_since, lookups_for_plan, planned
-from migrate.cli.pool import Pool, check_alone, threads
+from migrate.cli.pool import Pool, check_pool, threads
 from migrate.cli.program import dask_given, jobs_given, wait_given
 from migrate.cli.progress import progress
 from migrate.cli.runs import Run, open_run
@@ -71,7 +71,7 @@ def copy(
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
     bwlimit: RateOption = "",
-    dask: DaskOption = "",
+    dask: DaskOption = None,
     wait_login: WaitLoginOption = "",
     log_file: LogFileOption = None,
     output: FormatOption = OutputFormat.TEXT,
@@ -86,11 +86,11 @@ def copy(
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
         patience = login_wait(wait_login)
-        check_alone(dask, limited.rate, wait_login, patience)
-    own = (*jobs_given(jobs), *limited.given, *dask_given(dask), *wait_given(wait_login))
+        check_pool(dask, limited.rate, wait_login, patience)
+    own = (*jobs_given(jobs), *limited.given, *dask_given(dask or ""), *wait_given(wait_login))
     opening = open_run(manifest, state, project, "copy", own, patience, limited)
     with told_as_events(as_json=as_json), opening as run:
-        run.dask = dask
+        run.dask = dask or ""
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
         run.ended(outcome.exit_code, outcome.counts)
@@ -218,7 +218,7 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Bud
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     known = run.state.blobs()
     bench = _bench(run, plan, known, unmade)
-    with progress(plan, tags, quiet=quiet) as show, _pool(run, bench, workers, unmade) as pool:
+    with progress(plan, tags, quiet=quiet) as show, _pool(run, bench, workers if todo else 0, unmade) as pool:
 
         def moved(job: int, so_far: int) -> None:
             show.moved(job, so_far)
@@ -250,9 +250,9 @@ def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Bud
 
 @contextmanager
 def _pool(run: Run, bench: Bench, workers: int, unmade: dict[str, str]) -> Iterator[Pool]:
-    """Threads, or the workers of a Dask cluster where one was named."""
-    if not run.dask:
-        with threads(bench, workers, run.session.stop) as pool:
+    """Threads, or the workers of a Dask cluster where one was named; nobody where there is nothing to do."""
+    if not run.dask or not workers:
+        with threads(bench, workers or 1, run.session.stop) as pool:
             yield pool
         return
     from migrate.cli.dask import dask_pool  # Dask: loaded by who needs it

@@ -55,7 +55,7 @@ WaitLoginOption = Annotated[
 ]
 FormatOption = Annotated[OutputFormat, typer.Option("--format", metavar="text|json", help="How results are printed.")]
 DaskOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--dask",
         metavar="ADDRESS",

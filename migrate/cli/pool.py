@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from migrate.errors import UsageError
 from migrate.images import worker
@@ -18,38 +19,44 @@ class Pool:
 
     Attributes:
         executor: runs `perform`.
-        perform: does a job; what else it takes the executor adds.
+        perform: does a job; what else it takes, or gives in place of a result, is between it and the executor.
         workers: how many at a time.
         check: looks whether they are still there; raises where not.
         shares_book: whether those at work know what the others bring: then nobody needs to wait for small blobs.
     """
 
     executor: Executor
-    perform: Callable[..., JobResult]
+    perform: Callable[..., Any]
     workers: int
     check: Callable[[], None] = lambda: None
     shares_book: bool = True
 
 
-def check_alone(dask: str, rate: int, wait_login: str, seconds: float) -> None:
-    """Look whether options that hold for one process alone were given with a cluster.
+def check_pool(dask: str | None, rate: int, wait_login: str, seconds: float) -> None:
+    """Look whether the cluster that was named can be there, and no options were given that hold for one process alone.
 
     Args:
-        dask: the scheduler; empty where this process copies.
+        dask: the scheduler; None where this process copies.
         rate: bytes a second of `--bwlimit`; 0 for none.
         wait_login: what was given.
         seconds: how many that are.
 
     Raises:
-        UsageError: they were.
+        UsageError: they were, or what was named is no cluster.
+        MigrateError: nothing is there.
     """
-    if dask and rate:
+    if dask is None:
+        return
+    if rate:
         raise UsageError("--bwlimit holds one process back, and not Dask's workers", "leave out --bwlimit or --dask")
-    if dask and wait_login and seconds:
+    if wait_login and seconds:
         raise UsageError(
             "--wait-login: Dask's workers have logins of their own, and wait for none",
             "leave out --wait-login or --dask; where a login ends there, log in again and run again",
         )
+    from migrate.cli.dask.connect import check_address  # loaded by who needs it
+
+    check_address(dask)
 
 
 @contextmanager

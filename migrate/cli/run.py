@@ -29,7 +29,7 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import outcome_document
 from migrate.cli.paths import state_path
-from migrate.cli.pool import check_alone
+from migrate.cli.pool import check_pool
 from migrate.cli.preflight import blocked_by, first_checks, plan_checks
 from migrate.cli.program import command_line, dask_given, jobs_given, wait_given
 from migrate.cli.runs import Run, open_run
@@ -55,7 +55,7 @@ def run(
     max_duration: MaxDurationOption = "",
     max_bytes: MaxBytesOption = "",
     bwlimit: RateOption = "",
-    dask: DaskOption = "",
+    dask: DaskOption = None,
     apply: ApplyOption = False,
     wait: WaitOption = "",
     wait_login: WaitLoginOption = "",
@@ -72,12 +72,12 @@ def run(
         set_up_logging(verbose, log_file)
         limited = limits(max_duration, max_bytes, bwlimit, order)
         patience, seconds = login_wait(wait_login), wait_seconds(wait, apply=apply)
-        check_alone(dask, limited.rate, wait_login, patience)
+        check_pool(dask, limited.rate, wait_login, patience)
     finishing = [*(["--apply"] if apply else []), *(["--wait", wait] if wait else [])]
-    own = (*jobs_given(jobs), *limited.given, *finishing, *dask_given(dask), *wait_given(wait_login))
+    own = (*jobs_given(jobs), *limited.given, *finishing, *dask_given(dask or ""), *wait_given(wait_login))
     opening = open_run(manifest, state, project, "run", own, patience, limited)
     with told_as_events(as_json=as_json), opening as opened:
-        opened.dask = dask
+        opened.dask = dask or ""
         return _everything(opened, state, jobs, seconds, apply=apply, as_json=as_json)
 
 

@@ -44,7 +44,7 @@ class Session:
     `stop` ends what waits for them; `wait_login` is for how many seconds an ended login is waited for; who is `hasty`
     waits for no outage; entries of source registries that are `left_out` are not looked at;
     `planned_streams` are the source's image streams as the plan saw them; `way` is what all registries are reached
-    through, where a cap on bandwidth was asked for.
+    through, where a cap on bandwidth was asked for; `tell` is told when a registry stops and begins to answer.
     """
 
     manifest: Manifest
@@ -55,6 +55,7 @@ class Session:
     left_out: frozenset[str] = frozenset()
     planned_streams: StreamCatalog | None = None
     way: Way | None = None
+    tell: Callable[[str], None] = say
     _limits: dict[str, int] | None = None
     _longest_wait: float = float("inf")
     _registries: dict[str, Registry] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class Session:
         copies = min(
             16, 4 * (os.cpu_count() or 2)
         )  # each run of skopeo is a process of 25 MB, with requests of its own
-        pace = Pace(host, copies=copies, patience=patience, stopped=self.stop.soon, tell=say)
+        pace = Pace(host, copies=copies, patience=patience, stopped=self.stop.soon, tell=self.tell)
         pace.longest_wait = self._longest_wait
         return pace
 
@@ -129,6 +130,11 @@ class Session:
     def answers(self) -> int:
         """How many answers all registries together have given so far."""
         return sum(registry.pace.answers for registry in list(self._registries.values()))
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether a registry has not answered lately."""
+        return any(registry.pace.in_outage for registry in list(self._registries.values()))
 
     def check_reach(self) -> None:
         """Look whether every registry has answered lately; asks nothing.

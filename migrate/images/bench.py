@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from migrate.bandwidth.way import Way
@@ -17,6 +18,8 @@ from migrate.images.unpacking import DiffIds
 from migrate.reference import Reference, Repository
 
 _LOOK_SECONDS = 0.5
+_LENDERS = 2
+"""Repositories that are asked to lend a blob, at most."""
 _REFUSALS = 3
 """So often in a row a repository may refuse to lend a blob to a project before it is asked no more."""
 
@@ -29,7 +32,8 @@ class BlobBook:
 
     def __init__(self, known: dict[str, set[str]] | None = None) -> None:
         self._hinted = known or {}
-        self._sure: dict[str, set[str]] = defaultdict(set)
+        self._lenders: dict[str, dict[str, None]] = {}
+        self._sure: dict[str, dict[str, None]] = defaultdict(dict)
         self._lock = threading.Lock()
         self._flying: set[str] = set()
         self._landed = threading.Condition()
@@ -43,7 +47,7 @@ class BlobBook:
     def add(self, repository: str, digest: str) -> None:
         """The blob was seen there."""
         with self._lock:
-            self._sure[digest].add(repository)
+            self._sure[digest][repository] = None
 
     def claim(self, digests: Iterable[str]) -> bool:
         """Be the one who brings these blobs; False where somebody else brings one of them now.
@@ -77,7 +81,7 @@ class BlobBook:
         """The registry says that something is missing after all: look again."""
         with self._lock:
             for digest in digests:
-                self._sure[digest].discard(repository)
+                self._sure[digest].pop(repository, None)
 
     def origins(self, digest: str, repository: str) -> list[str]:
         """Where a repository may mount a blob from: first where it was seen, then what earlier runs remember; a few.
@@ -87,15 +91,28 @@ class BlobBook:
         """
         project = _project(repository)
         with self._lock:
-            found = [*sorted(self._sure[digest]), *sorted(self._hinted.get(digest, ()))]
-            open_ones = [name for name in found if self._refusals[project, name] < _REFUSALS]
-        return [name for name in dict.fromkeys(open_ones) if name != repository][:2]
+            found: dict[str, None] = {}
+            for name in chain(self._sure[digest], self._remembered(digest)):
+                if name != repository and self._refusals.get((project, name), 0) < _REFUSALS:
+                    found[name] = None
+                    if len(found) == _LENDERS:
+                        break
+        return [*found]
+
+    def _remembered(self, digest: str) -> Iterable[str]:
+        """What `hint` and earlier runs know of a blob, in an order that is the same each time; it is made once."""
+        if digest not in self._lenders:
+            self._lenders[digest] = dict.fromkeys(sorted(self._hinted.get(digest, ())))
+        return self._lenders[digest]
 
     def hint(self, held: Mapping[str, Iterable[str]]) -> None:
         """Repositories that somebody else has seen blobs in, by digest."""
         with self._lock:
             for digest, repositories in held.items():
-                self._hinted.setdefault(digest, set()).update(repositories)
+                new = set(repositories) - self._hinted.setdefault(digest, set())
+                self._hinted[digest] |= new
+                if digest in self._lenders:
+                    self._lenders[digest].update(dict.fromkeys(sorted(new)))
 
     def places(self, digest: str, repository: str) -> list[str]:
         """Where a blob is known to be, as far as a repository may need to know: there itself, and where it is lent."""

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from migrate.images.failures import ONCE_MORE, Failure, FailureClass
 from migrate.images.plan import Action, Copy, Plan
 from migrate.images.schedule import SMALL, Schedule, Unit
 from migrate.images.unpacking import Learnt
-from migrate.reference import Repository
+from migrate.reference import Reference, Repository
 
 _LOOK_SECONDS = 0.2
 _LAST_SECONDS = 5.0
@@ -80,6 +80,7 @@ class JobResult:
     Attributes:
         blobs: (digest, bytes) now known to be in its target repository.
         diff_ids: what was learnt of layers since a job ended last.
+        arrived: target tag -> digest of what was put there, and is not what was to be (bench.Bench.arrived).
         worker: which machine or process did it; empty for this one.
     """
 
@@ -87,6 +88,7 @@ class JobResult:
     results: tuple[CopyResult, ...]
     blobs: tuple[tuple[str, int], ...] = ()
     diff_ids: tuple[Learnt, ...] = ()
+    arrived: Mapping[Reference, str] = field(default_factory=dict)
     worker: str = ""
 
 

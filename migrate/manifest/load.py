@@ -1,7 +1,7 @@
 """The user's file: read it, say all that is wrong with it at once, and hand it on as values."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from migrate.errors import UnreadableManifestError, UsageError
 from migrate.manifest import checks, model, requests, words
 from migrate.manifest.requests import ImageRequest
-from migrate.manifest.yaml_source import Problem, Source, UnreadableYaml, parse_source, read_source
+from migrate.manifest.yaml_source import Problem, Source, UnreadableYaml, parse_source, read_raw
 
 _SHOWN = 50
 
@@ -34,6 +34,7 @@ class Manifest:
     path: Path
     file: model.ManifestFile
     images: tuple[ImageRequest, ...]
+    raw: bytes = field(default=b"", repr=False)
 
     def file_path(self, name: str) -> Path:
         """A path of the manifest, which is relative to the manifest's folder."""
@@ -48,12 +49,10 @@ def load_manifest(path: Path) -> Manifest:
         UnreadableManifestError: it cannot be read.
     """
     try:
-        source = read_source(path)
-    except UnreadableYaml as error:
-        raise ManifestError(path, [error.problem]) from None
+        raw = read_raw(path)
     except OSError as error:
         raise UnreadableManifestError(path, error) from None
-    return _checked(path, source)
+    return parse_manifest(raw, path)
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:
@@ -62,7 +61,7 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         source = parse_source(raw)
     except UnreadableYaml as error:
         raise ManifestError(path, [error.problem]) from None
-    return _checked(path, source)
+    return replace(_checked(path, source), raw=raw)
 
 
 def _checked(path: Path, source: Source) -> Manifest:

@@ -79,20 +79,22 @@ class UnreadableYaml(Exception):  # noqa: N818 - carries a Problem to the manife
         self.problem = Problem(line, column, message)
 
 
-def read_source(path: Path) -> Source:
-    """Read one YAML document.
+def read_raw(path: Path) -> bytes:
+    """A file; of one that is too large only so much that this is seen.
 
     Raises:
-        OSError: the file cannot be read.
-        UnreadableYaml: it is not one YAML document of a sensible size.
+        OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        raw = file.read(_MAX_BYTES + 1)
-    return parse_source(raw)
+        return file.read(_MAX_BYTES + 1)
 
 
 def parse_source(raw: bytes) -> Source:
-    """Like `read_source`, from bytes."""
+    """Read one YAML document.
+
+    Raises:
+        UnreadableYaml: it is not one YAML document of a sensible size.
+    """
     root = _compose(_decode(raw))
     source = Source(None)
     source.data = _Converter(source).convert(root, ())
