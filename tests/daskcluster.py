@@ -46,13 +46,31 @@ class DaskCluster:
         self._until(lambda: self.file.exists() and self.file.stat().st_size > 0)
 
     def worker(
-        self, name: str, copies: int = 2, resources: str = "", on: Machine | None = None, **environment: str
+        self,
+        name: str,
+        copies: int = 2,
+        resources: str = "",
+        on: Machine | None = None,
+        threads: int = 0,
+        **environment: str,
     ) -> None:
-        """Start a worker."""
+        """Start a worker, with as many threads as it takes copies where nothing else is said."""
         offers = ("--resources", resources or f"copies={copies}", "--protocol", self.protocol)
         place = ("--scheduler-file", self.file, "--local-directory", self.folder / name, "--no-dashboard", "--no-nanny")
         here = ("--host", on.address if on else self.host)
-        self.start(name, "worker", *place, *here, "--name", name, "--nthreads", copies, *offers, on=on, **environment)
+        self.start(
+            name,
+            "worker",
+            *place,
+            *here,
+            "--name",
+            name,
+            "--nthreads",
+            threads or copies,
+            *offers,
+            on=on,
+            **environment,
+        )
 
     def ready(self, *names: str) -> None:
         """Wait until workers have registered."""

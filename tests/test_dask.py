@@ -1,5 +1,7 @@
 """Copies by the workers of a real Dask cluster: what arrives, what is written once, what is killed in the middle."""
 
+import base64
+import json
 import os
 import random
 import re
@@ -25,7 +27,7 @@ from processes import skopeos
 from registrylab.client import LabClient, missing_from
 from registrylab.images import Image, make_image, make_layer
 from registrylab.proxy import SlowLink, slow_link
-from registrylab.registry import LabRegistry, registry
+from registrylab.registry import PASSWORD, USER, LabRegistry, registry
 from registrylab.tokens import self_signed
 from test_secrets import CANARIES
 
@@ -225,7 +227,7 @@ def test_a_worker_that_joins_without_a_login_costs_no_image(
 
 def patched(ends: Ends, settings: str, *arguments: object) -> "subprocess.Popen[str]":
     """Start rahti-migrate with other times of patience."""
-    script = f"from migrate.cli.dask import crew, sender; {settings}; from migrate.cli import main; main()"
+    script = f"from migrate.cli.dask import connect, crew, sender; {settings}; from migrate.cli import main; main()"
     argv = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.Popen(
         argv, cwd=ends.folder, env=ends.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -277,6 +279,126 @@ def test_a_scheduler_that_dies_while_workers_are_waited_for(ends: Ends, filled: 
     assert "bug" not in err
 
 
+def test_a_late_worker_that_cannot_copy_holds_nothing_back(
+    ends: Ends, cluster: DaskCluster, slow: tuple[Path, SlowLink], tmp_path: Path
+) -> None:
+    """It is looked at as the first ones are: what it lacks is said, and no job waits for it."""
+    manifest, link = slow
+    (tmp_path / "sitecustomize.py").write_text("import migrate; migrate.__version__ = '0.0.1'\n")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")]), *sys.path[1:2]])
+    with ends.start("copy", manifest, "--dask", cluster.file) as copying:
+        until(lambda: len(skopeos(link.host)) >= 2)
+        cluster.worker("poor", LAB_PASSWORD="")
+        cluster.worker("old", PYTHONPATH=paths)
+        cluster.ready("poor", "old")
+        cluster.kill("one")
+        time.sleep(4)
+        link.rate = 0
+        _, err = copying.communicate(timeout=90)
+    assert copying.returncode == 0, err
+    assert "Dask worker poor gets no copies for now: the environment variable LAB_PASSWORD is not set" in err
+    assert "Dask worker old gets no copies for now: it has rahti-migrate 0.0.1, and this is" in err
+    assert {name for (name,) in rows(ends, "select distinct worker from attempts where outcome = 'done'")} <= {
+        "one", "two",
+    }  # fmt: skip
+
+
+def test_a_login_that_is_mended_at_a_worker_serves_the_next_run(
+    ends: Ends, source: LabClient, cluster: DaskCluster, slow: tuple[Path, SlowLink]
+) -> None:
+    """What a run finds wrong with a worker is of that run alone."""
+    manifest, link = slow
+    login = f"{{username: {USER}, passwordEnv: LAB_PASSWORD}}"
+    text = manifest.read_text()
+    assert f", login: {login}" in text
+    manifest.write_text(text.replace(f", login: {login}", ""))
+    good, late = ends.folder / "good.json", ends.folder / "late.json"
+    for path, password in ((good, PASSWORD), (late, "wrong")):
+        entry = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        path.write_text(json.dumps({"auths": {ends.source.host: {"auth": entry}}}))
+    with dask_cluster(ends.folder / "more", ends.environment(REGISTRY_AUTH_FILE=str(good)), ("one",)) as mended:
+        with ends.start("copy", manifest, "--dask", mended.file, REGISTRY_AUTH_FILE=str(good)) as copying:
+            until(lambda: bool(skopeos(link.host)))
+            mended.worker("late", REGISTRY_AUTH_FILE=str(late))
+            mended.ready("late")
+            time.sleep(3)
+            link.rate = 0
+            _, err = copying.communicate(timeout=90)
+        assert copying.returncode == 0, err
+        assert "Dask worker late gets no copies for now: the source registry" in err
+        mended.kill("one")
+        late.write_text(good.read_text())
+        source.push("big/new", image(99), "1")
+        ran = ends.run("copy", manifest, "--dask", mended.file, REGISTRY_AUTH_FILE=str(good))
+    assert ran.code == 0, ran.text
+    assert rows(ends, "select distinct worker from attempts where run_id = 2") == [("late",)]
+
+
+def test_an_outage_is_told_and_leaves_what_it_does_without_dask(
+    ends: Ends, source: LabClient, target: LabClient, cluster: DaskCluster
+) -> None:
+    for number in range(20):
+        source.push(f"big/app{number}", make_image([make_layer(f"big-{number}", 100_000)]), "1")
+    manifest = ends.manifest("images: [big]\ntransfer: {linkMaxMissing: 0, patience: 6s}")
+    with slow_link(ends.target.host, rate=150_000) as link:
+        ends.through(manifest, target=link.host)
+        with ends.start("copy", manifest, "--dask", cluster.file) as copying:
+            until(lambda: bool(target.images()))
+            ends.target.kill()
+            out, err = copying.communicate(timeout=120)
+        assert copying.returncode == 1, err
+        assert f"{link.host}: " in err
+        assert "; trying again for up to 6.0 s" in err
+        assert f"rahti-migrate: registry {link.host}: " in err
+        assert "failed" not in out, out
+        found = dict(rows(ends, "select status, count(*) from copies group by 1"))
+        assert set(found) == {"done", "waiting"}
+        ends.target.start_again()
+        link.rate = 0
+        assert ends.run("copy", manifest, "--dask", cluster.file).code == 0
+
+
+def test_a_scheduler_that_stands_still_holds_nobody_for_ever(
+    ends: Ends, cluster: DaskCluster, slow: tuple[Path, SlowLink]
+) -> None:
+    manifest, link = slow
+    times = "crew._SCHEDULER_SECONDS = 3"
+    with patched(ends, times, "copy", manifest, "--dask", cluster.file) as copying:
+        until(lambda: len(skopeos(link.host)) >= 2)
+        os.kill(cluster.processes["scheduler"].pid, signal.SIGSTOP)
+        _, err = copying.communicate(timeout=90)
+    assert copying.returncode == 1, err
+    assert "the Dask scheduler stands still (no answer within 3 s); what is done is recorded" in err
+    assert "Traceback" not in err
+    with patched(ends, "connect._CONNECT_SECONDS = 1", "copy", manifest, "--dask", cluster.file) as copying:
+        _, err = copying.communicate(timeout=60)
+    assert copying.returncode == 1, err
+    assert "no Dask scheduler answers at tcp://" in err
+    assert "Traceback" not in err
+
+
+def test_workers_keep_nothing_of_a_run_whose_coordinator_was_killed(
+    ends: Ends, cluster: DaskCluster, slow: tuple[Path, SlowLink]
+) -> None:
+    from distributed import Client
+
+    manifest, link = slow
+    copying = ends.start("copy", manifest, "--dask", cluster.file)
+    until(lambda: len(skopeos(link.host)) >= 2)
+    os.killpg(copying.pid, signal.SIGKILL)
+    copying.communicate()
+    until(lambda: not skopeos(link.host))
+
+    def kept() -> int:
+        from migrate.cli.dask import remote
+
+        return len(remote._runs)
+
+    with Client(str(yaml.safe_load(cluster.file.read_text())["address"]), set_as_default=False) as client:
+        until(lambda: not any(client.run(kept).values()))
+    assert [path for path in cluster.folder.rglob("rahti-migrate-*") if path.is_dir()] == []
+
+
 def test_what_is_known_of_schema_1_layers_reaches_the_workers(
     ends: Ends, source: LabClient, cluster: DaskCluster
 ) -> None:
@@ -300,6 +422,43 @@ def test_without_a_scheduler(ends: Ends, filled: Path) -> None:
     assert ran.code == 1
     assert "no Dask scheduler can be reached at tcp://127.0.0.1:1: Connection refused" in ran.err
     assert "dask worker ADDRESS" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("", "--dask: it is empty"),
+        ("missing.json", "as a scheduler file it cannot be read: No such file or directory"),
+        (".", "as a scheduler file it cannot be read: Is a directory"),
+        ("http://127.0.0.1:8787", "is no address of a scheduler"),
+        ("tcp://127.0.0.1", "is no address of a scheduler"),
+        ("tcp://127.0.0.1:99999", "is no address of a scheduler"),
+    ],
+)
+def test_what_is_no_address_is_said_before_anything_is_asked(ends: Ends, filled: Path, given: str, words: str) -> None:
+    ran = ends.run("copy", filled, "--dask", given)
+    assert ran.code == 2, ran.text
+    assert words in ran.err
+    assert "looking at both registries" not in ran.err
+
+
+def test_what_answers_and_is_no_scheduler(ends: Ends, cluster: DaskCluster, filled: Path) -> None:
+    addresses = re.findall(r"Start worker at: +(tcp://\S+)", cluster.words())
+    ran = ends.run("copy", filled, "--dask", addresses[0])
+    assert ran.code == 1, ran.text
+    assert "no Dask scheduler can be talked to at" in ran.err
+    assert "is it a scheduler, and its `distributed` the same as here" in ran.err
+    assert "bug" not in ran.err
+
+
+def test_a_worker_gets_no_more_copies_than_it_has_threads(ends: Ends, filled: Path) -> None:
+    with dask_cluster(ends.folder / "dask", ends.environment(), ()) as cluster:
+        cluster.worker("thin", copies=8, threads=1)
+        cluster.ready("thin")
+        ran = ends.run("copy", filled, "--dask", cluster.file)
+    assert ran.code == 0, ran.text
+    assert "1 Dask worker, 1 copy at a time" in ran.err
+    assert "note: Dask worker thin offers 8 copies, and has 1 thread: so many" in ran.err
 
 
 def test_a_file_that_is_no_scheduler_file(ends: Ends, filled: Path) -> None:

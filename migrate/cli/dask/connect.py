@@ -102,6 +102,8 @@ def _address(given: str) -> str:
     Raises:
         UsageError: neither.
     """
+    if not given:
+        raise UsageError("--dask: it is empty", "name a scheduler, such as tcp://HOST:8786, or leave it out")
     where = given if "://" in given else _in_file(given)
     url = urlsplit(where)
     try:
@@ -161,37 +163,37 @@ def connected(given: str, stop: Stop) -> Iterator[Any]:
 def _client(given: str, where: str, stop: Stop) -> Any:
     from distributed import Client
 
-    def open_it() -> Any:
-        client = Client(where, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    client = Client.__new__(Client)  # it is at hand here even where it never comes to be
+
+    def open_it() -> None:
+        Client.__init__(client, where, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
         client.scheduler_info(n_workers=-1)
-        return client
 
     try:
-        return within(_CONNECT_SECONDS + 5, open_it, stop)
-    except (MigrateError, KeyboardInterrupt):
-        _drop_half_made(Client)
-        raise
-    except TooLongError as error:
-        _drop_half_made(Client)
-        raise MigrateError(f"--dask {given}: no Dask scheduler answers at {where}: {error}", _START) from None
-    except Exception as error:
-        _drop_half_made(Client)
-        words = f"--dask {given}: no Dask scheduler can be talked to at {where}: {_said(error)}"
-        if where.startswith("tls://") or isinstance(error, FileNotFoundError):
-            advice = f"does it speak TLS (dask scheduler --protocol tls)? what is named by {', '.join(_TLS_SETTINGS)}?"
-        elif isinstance(error, OSError):
-            advice = f"does it speak TLS? then say tls://; else {_START}"
-        else:
-            advice = f"is it the scheduler's address, and its `distributed` the same as here ({own_version()})?"
-        raise MigrateError(words, advice) from None
+        within(_CONNECT_SECONDS + 5, open_it, stop)
+    except BaseException as error:
+        client.status = "closed"  # else Dask waits for it once more when the program ends, and says so at length
+        if not isinstance(error, Exception) or isinstance(error, MigrateError):
+            raise
+        raise _no_way(given, where, error) from None
+    return client
+
+
+def _no_way(given: str, where: str, error: Exception) -> MigrateError:
+    """Why a scheduler cannot be talked to, and what to do."""
+    words = f"--dask {given}: no Dask scheduler can be talked to at {where}: {_said(error)}"
+    if isinstance(error, TooLongError):
+        return MigrateError(f"--dask {given}: no Dask scheduler answers at {where}: {error}", _START)
+    if where.startswith("tls://") or isinstance(error, FileNotFoundError):
+        settings = ", ".join(_TLS_SETTINGS)
+        return MigrateError(
+            words, f"does it speak TLS (dask scheduler --protocol tls)? what do these name: {settings}?"
+        )
+    if isinstance(error, OSError):
+        return MigrateError(words, f"does it speak TLS? then say tls://; else {_START}")
+    return MigrateError(words, f"is it a scheduler, and its `distributed` the same as here ({own_version()})?")
 
 
 def _said(error: Exception) -> str:
     name = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
     return f"{type(error).__name__}{f': {error}' if str(error) else ''}{name}"
-
-
-def _drop_half_made(client: Any) -> None:
-    """Dask would wait for a client that never came to be, when the program ends, and say so at length."""
-    for each in list(client._instances):
-        each.status = "closed"

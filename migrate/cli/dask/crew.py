@@ -68,7 +68,11 @@ class Crew:
     @property
     def no_login(self) -> str:
         """Why there is no worker that may copy, where that is for a login; else empty."""
-        words = [f"Dask worker {each.member.name}: {each.words}" for each in self._unfit.values() if each.login]
+        words = [
+            f"Dask worker {each.member.name}: {each.words.splitlines()[0]}"
+            for each in self._unfit.values()
+            if each.login
+        ]
         return words[0] if words and not self.fit and not self._looking else ""
 
     def name(self, address: str) -> str:
