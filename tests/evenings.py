@@ -1,5 +1,6 @@
 """The worlds of test_evenings.py: what its users have on their old cluster."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from registrylab.client import LabClient, skopeo_copy
@@ -54,6 +55,29 @@ def shop_objects() -> list[Object]:
     ]
 
 
+def fill_platform(old: OpenShiftCluster, token: str, projects: int, streams: int) -> dict[str, Image]:
+    """So many projects with so many image streams each and a DeploymentConfig; `project/stream:tag` -> image."""
+    images: dict[str, Image] = {}
+    for number in range(projects):
+        project = f"team{number:03}"
+        old.add_project(project)
+        base = make_layer(f"base-of-{number // 5}", 30_000)  # five projects share one
+        for each in range(streams):
+            image = make_image([base, make_layer(f"{project}-{each}", 3_000)], config={"Env": [f"N={number}/{each}"]})
+            images[f"{project}/app{each}:1"] = image
+        old.apply(deployment_config("app0", "app0:1", 1, project=project))
+        old.bind(project, "system:image-puller", {"kind": "Group", "name": "system:authenticated"}, name="all-pull")
+
+    def push(name: str) -> None:
+        with LabClient(old.registry.seen_by(token)) as client:
+            repository, _, tag = name.partition(":")
+            client.push(repository, images[name], tag)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(push, images))
+    return images
+
+
 def here(name: str) -> Object:
     return {"name": name, "namespace": "shop"}
 
@@ -64,18 +88,22 @@ def binding(name: str, role: str, *subjects: Object) -> Object:
     return {"kind": "RoleBinding", "metadata": here(name), "roleRef": role_ref, "subjects": list(subjects)}
 
 
-def deployment_config(name: str, image: str, replicas: int, claim: str = "") -> Object:
+def deployment_config(name: str, image: str, replicas: int, claim: str = "", project: str = "shop") -> Object:
     """As `oc new-app` writes one, with a trigger on its image stream."""
-    container: Object = {"name": name, "image": f"{INTERNAL}/shop/{image}", "env": [{"name": "DB", "value": "db:5432"}]}
+    container: Object = {
+        "name": name,
+        "image": f"{INTERNAL}/{project}/{image}",
+        "env": [{"name": "DB", "value": "db:5432"}],
+    }
     pod: Object = {"containers": [container]}
     if claim:
         container["volumeMounts"] = [{"name": "data", "mountPath": "/var/lib/pgsql/data"}]
         pod["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
-    stream = {"kind": "ImageStreamTag", "name": image, "namespace": "shop"}
+    stream = {"kind": "ImageStreamTag", "name": image, "namespace": project}
     changes = {"automatic": True, "containerNames": [name], "from": stream}
     return {
         "kind": "DeploymentConfig",
-        "metadata": here(name),
+        "metadata": {"name": name, "namespace": project},
         "spec": {
             "replicas": replicas,
             "selector": {"app": name},
