@@ -115,6 +115,10 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+FEW = 10
+"""So many projects are told of one by one; of more, in the middle of other things, only what needs a person."""
+
+
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`, `0 repositories`, `2 days`."""
     if number == 1:

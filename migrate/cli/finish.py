@@ -41,7 +41,7 @@ from migrate.quantities import parse_duration
 from migrate.report import access as show
 from migrate.report.documents import VERSION
 from migrate.report.elsewhere import pointer_lines
-from migrate.report.finish import WorkloadPlan, plan_document, plan_lines
+from migrate.report.finish import WorkloadPlan, plan_document, plans_lines
 from migrate.state.memory import State
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
@@ -100,7 +100,7 @@ def apply_final_step(
     """Try everything, then access, then workloads, then (for so many seconds) wait for them; what was planned."""
     workloads = plan_workloads(run.session, state)
     record_workloads(run.state, workloads)
-    _say_workloads(workloads, as_json=as_json)
+    _say_workloads(run, workloads, as_json=as_json)
     if any(plan.is_refused for plan in workloads):
         return apply_workloads(run.session, run.state, workloads, as_json=as_json), workloads
     code: int = ExitCode.OK
@@ -115,12 +115,17 @@ def apply_final_step(
     return code, workloads
 
 
-def _say_workloads(plans: Sequence[WorkloadPlan], *, as_json: bool) -> None:
+def _say_workloads(run: AccessRun, plans: Sequence[WorkloadPlan], *, as_json: bool) -> None:
+    if not as_json:
+        result(plans_lines(plans, _to_see(run)))
+        return
     for plan in plans:
-        if as_json:
-            json_line({"event": "workloads", **plan_document(plan)})
-        else:
-            result(plan_lines(plan))
+        json_line({"event": "workloads", **plan_document(plan)})
+
+
+def _to_see(run: AccessRun) -> str:
+    """What to type to see what of many projects is not listed one by one."""
+    return command_line("finish", run.session.manifest.path, run.options)
 
 
 def _show(session: Session, state: Path | None, options: Sequence[str], *, as_json: bool) -> int:
@@ -140,8 +145,8 @@ def _show(session: Session, state: Path | None, options: Sequence[str], *, as_js
         return code
     if plans:
         result(["Who may pull:", "", *show.access_plan_lines(plans), *show.leftover_lines(left)])
-    for plan in workloads:
-        result(["", *plan_lines(plan)])
+    if workloads:
+        result(["", *plans_lines(workloads)])
     if not plans and not workloads:
         what = "neither `access` nor `workloads`"
         result([f"nothing to finish: the manifest has {what}", *show.leftover_lines(left)])
@@ -187,8 +192,8 @@ def _shown(run: AccessRun, state: Path | None, *, as_json: bool) -> tuple[int, l
         for project in show.access_plan_document(plans)["projects"]:
             json_line({"event": "project", **project})
     elif plans:
-        result(["", "Who may pull:", "", *show.access_plan_lines(plans)])
-    _say_workloads(workloads, as_json=as_json)
+        result(["", "Who may pull:", "", *show.access_plan_lines(plans, _to_see(run))])
+    _say_workloads(run, workloads, as_json=as_json)
     if not as_json:
         result(pointer_lines([each for plan in workloads for each in plan.elsewhere]))
     code = access_exit_code(plans)

@@ -23,7 +23,7 @@ from migrate.images.plan import Action, Copy
 from migrate.images.planner import Scope, resolve
 from migrate.kinds import PROJECT
 from migrate.manifest import Manifest, ManifestError, parse_manifest
-from migrate.quantities import count, format_size
+from migrate.quantities import FEW, count, format_size
 
 ProjectsArgument = Annotated[
     list[str], typer.Argument(metavar="PROJECT...", help="Source projects; OLD=NEW where the target's name is another.")
@@ -151,7 +151,7 @@ def _found(session: Session, names: Mapping[str, str], executor: Executor, *, on
         raise UsageError(words, "log in (oc login), and say --source-context")
     if cluster:
         _check_projects(cluster, names)
-    say(f"looking at {', '.join(names)} ...")
+    say(f"looking at {', '.join(names) if len(names) <= FEW else f'{len(names):,} projects'} ...")
     look = session.lookups(lambda _: None)
     hosts = frozenset(session.manifest.file.platform.source.registries or ())
     source = Source(

@@ -20,6 +20,7 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.paths import state_path
+from migrate.cli.program import command_line, options_given
 from migrate.cli.session import ENDS, Session, open_session, questions
 from migrate.cli.ticker import now_and_then
 from migrate.errors import ExitCode
@@ -80,6 +81,8 @@ def plan(
     else:
         result([*since_lines(since), plan_summary(made)] if since else plan_lines(made))
         result(["", *leftover_lines(found, notes)] if prune_report else [])
+        if any(True for _ in made.moving):
+            result([f"Next: {command_line('copy', manifest, options_given(state, project))}"])
     return plan_exit_code(made)
 
 

@@ -26,14 +26,14 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.paths import state_path
-from migrate.cli.program import command_line
+from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, session_of
 from migrate.cluster import ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.manifest import Manifest, load_manifest
 from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
 from migrate.printable import printable
-from migrate.quantities import count, quoted
+from migrate.quantities import FEW, count, quoted
 from migrate.report import workloads as show
 from migrate.report.elsewhere import Pointer
 from migrate.state.memory import State
@@ -146,6 +146,9 @@ def rewrite(
     else:
         for report in reports:
             result(show.rewrite_lines(report, verbose=verbose))
+        if manifest is not None and reports:
+            last = command_line("finish", manifest, options_given(state, project))
+            result([f"{'Then' if needs_human else 'Next'}: {last}"])
     return code
 
 
@@ -216,6 +219,7 @@ def rewrite_for_finish(session: Session, state: Path | None) -> Prepared:
     ]
     tasks = _tasks_of(session, chosen, (), _moved(manifest, state), secrets=False)
     _check_places(tasks)
+    reports = []
     for task in tasks:
         if task.unread and task.to is not None:
             way = f"try again, or go on without: {command_line('rewrite', manifest.path)}"
@@ -225,12 +229,16 @@ def rewrite_for_finish(session: Session, state: Path | None) -> Prepared:
             ]
             continue
         report = _run(task, diff=False, force=False)
-        say(show.rewrite_summary(report))
+        reports.append(report)
+        if len(tasks) <= FEW or report.needs_human:
+            say(show.rewrite_summary(report))
         if report.needs_human:
             say(f"  -> see: {command_line('rewrite', manifest.path)}")
         prepared.pointers += report.pointers
         if task.to is not None:
             prepared.findings[task.to] = list(report.rewritten.findings)
+    if len(tasks) > FEW:
+        say(show.rewrites_summary(reports))
     return prepared
 
 

@@ -63,7 +63,10 @@ def verify(
     if output is OutputFormat.JSON:
         json_document(verification_document(found))
     else:
-        result([*verify_lines(found, found.refused), *verify_hints(found, run.command("copy"))])
+        hints = [*verify_hints(found, run.command("copy"))]
+        if not hints and (run.session.manifest.file.access or run.session.manifest.file.workloads):
+            hints = [f"Next: {run.command('finish')}"]
+        result([*verify_lines(found, found.refused), *hints])
     return code
 
 

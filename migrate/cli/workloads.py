@@ -14,6 +14,7 @@ from migrate.cli.session import Session
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError
 from migrate.images.verdicts import FINE
+from migrate.quantities import FEW, count
 from migrate.report import finish as show
 from migrate.report import workloads as rewritten
 from migrate.report.finish import WorkloadPlan
@@ -160,12 +161,18 @@ def apply_workloads(session: Session, state: State, plans: Sequence[WorkloadPlan
         return ExitCode.INCOMPLETE
     cluster = target_of(session)
     failed = 0
+    one_by_one = len(plans) <= FEW
     for plan in plans:
+        sent = 0
         for event in _recorded(state, cluster, plan.planned):
             if event.error is not None and event.error.problem in (Problem.LOGIN, Problem.UNREACHABLE):
                 raise _no_way(cluster, event.error, plan.project)
             failed += event.error is not None
-            _say_sent(event, as_json=as_json)
+            sent += event.error is None
+            if as_json or one_by_one or event.error is not None:
+                _say_sent(event, as_json=as_json)
+        if sent and not (as_json or one_by_one):
+            result([f"  {plan.project}: {count(sent, 'object')} applied"])
     left = failed or any(plan.needs_attention for plan in plans)
     return ExitCode.INCOMPLETE if left else ExitCode.OK
 
@@ -187,7 +194,7 @@ def _say_sent(event: Sent, *, as_json: bool) -> None:
         name = "failed" if words else "applied"
         json_line({"event": name, "object": label, "project": event.planned.item.project, "problem": words or None})
     elif words:
-        result([f"  failed    {label}: {words}"])
+        result([f"  failed    {label} of project {event.planned.item.project}: {words}"])
     else:
         made = "made" if event.planned.standing is Standing.NEW else "changed"
         result([f"  {made:<9} {label}"])

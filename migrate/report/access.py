@@ -11,14 +11,16 @@ from migrate.access.rights import pulls_of_rules
 from migrate.access.subjects import Subject, subjects_of
 from migrate.access.write import Applied, Undo
 from migrate.kinds import ROLE
-from migrate.quantities import count
+from migrate.quantities import FEW, count
 from migrate.report.documents import VERSION
 
 _SIGNS = {Standing.THERE: "=", Standing.ADD: "+", Standing.REFUSED: "!"}
 
 
-def access_plan_lines(plans: Sequence[ProjectPlan]) -> list[str]:
-    """What `access plan` prints."""
+def access_plan_lines(plans: Sequence[ProjectPlan], shorten: str = "") -> list[str]:
+    """What `access plan` prints; in the middle of other things `shorten` is the command that shows all of many."""
+    if shorten and len(plans) > FEW:
+        return [*trouble_lines(plans), access_summary(plans), f"  -> each of them: {shorten}"]
     lines: list[str] = []
     for plan in plans:
         lines += [*_project_lines(plan), ""]

@@ -1,12 +1,12 @@
 """The final step for workloads as lines and as documents."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from migrate.kinds import CLAIM
-from migrate.quantities import count
+from migrate.quantities import FEW, count
 from migrate.report.elsewhere import Pointer, pointer_document
 from migrate.workloads.apply import Planned, Standing
 from migrate.workloads.findings import Finding
@@ -57,11 +57,29 @@ class WorkloadPlan:
         return self.is_refused or any(each.standing in _NEEDS for each in self.planned)
 
 
-def plan_lines(plan: WorkloadPlan) -> Iterator[str]:
+def plans_lines(plans: Sequence[WorkloadPlan], shorten: str = "") -> Iterator[str]:
+    """What would be written; in the middle of other things `shorten` is the command that shows all of many."""
+    if not shorten or len(plans) <= FEW:
+        for number, plan in enumerate(plans):
+            yield from [""] if number else []
+            yield from _plan_lines(plan)
+        return
+    for plan in plans:
+        if plan.needs_attention:
+            yield from _plan_lines(plan)
+    yield f"Workloads for {count(len(plans), 'project')}: {_counted(each for p in plans for each in p.planned)}"
+    yield f"  -> each of them: {shorten}"
+
+
+def _counted(planned: Iterable[Planned]) -> str:
+    counts = Counter(each.standing for each in planned)
+    parts = [f"{counts[standing]:,} {_WORDS[standing]}" for standing in Standing if counts[standing]]
+    return ", ".join(parts) or "nothing"
+
+
+def _plan_lines(plan: WorkloadPlan) -> Iterator[str]:
     """What would be written, and what not and why."""
-    counts = Counter(each.standing for each in plan.planned)
-    parts = [f"{counts[standing]} {_WORDS[standing]}" for standing in Standing if counts[standing]]
-    yield f"Workloads for project {plan.project}, from {plan.folder}: {', '.join(parts) or 'nothing'}"
+    yield f"Workloads for project {plan.project}, from {plan.folder}: {_counted(plan.planned)}"
     for each in plan.planned:
         if each.standing is Standing.THERE or (each.standing is Standing.SAME and not each.words):
             continue

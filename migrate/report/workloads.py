@@ -129,6 +129,15 @@ def rewrite_summary(report: RewriteReport) -> str:
     return f"{words}: {', '.join(parts)}; {written}{todo}"
 
 
+def rewrites_summary(reports: Sequence[RewriteReport]) -> str:
+    """The numbers of many rewrites in one line."""
+    written = sum(len(report.output.written) for report in reports if report.output)
+    needy = sum(report.needs_human for report in reports)
+    todo = f"; {count(needy, 'project')} with something for you to settle first" if needy else ""
+    objects = count(sum(report.rewritten.objects for report in reports), "object")
+    return f"{count(len(reports), 'project')} rewritten: {objects}, {count(written, 'file')} written{todo}"
+
+
 def rewrite_document(reports: Sequence[RewriteReport], exit_code: int) -> dict[str, Any]:
     """`rewrite --format json`."""
     used = sorted({finding.rule for report in reports for finding in report.rewritten.findings} & set(_RULES))
