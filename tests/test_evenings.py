@@ -232,14 +232,14 @@ def test_an_administrator_moves_a_platform_in_two_nights(platform: Platform) -> 
     assert f"{total:,} tags of {total:,} image streams" in made.out
     assert f"{total:,} tags to bring" in platform.type("check", "all.yaml").out
 
-    platform.new.registry.put_seconds = 0.05
+    platform.new.registry.put_seconds = 0.2
     short = platform.type("run", "all.yaml", "--max-duration", f"{max(3, PROJECTS // 8)}s", code=5)
     assert "to go on: rahti-migrate run all.yaml --max-duration" in (short.out + short.err).lower()
     there = platform.arrived()
     assert there < total, "the night was to be too short"
 
     night = platform.start("run", "all.yaml", "--wait-login", "0s")
-    platform.wait_for(there + total // 5)
+    platform.wait_for(there + (total - there) // 4)
     platform.new.users.pop(FIRST_NIGHT)
     out, err = night.communicate(timeout=300)
     assert night.returncode == 4, out + err
@@ -248,7 +248,7 @@ def test_an_administrator_moves_a_platform_in_two_nights(platform: Platform) -> 
 
     there = platform.arrived()
     killed = platform.start("run", "all.yaml")
-    platform.wait_for(there + total // 5)
+    platform.wait_for(there + (total - there) // 4)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert "was cut off: run it again to go on" in platform.type("status", "all.yaml", code=3).out
