@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench reliability storm check format lock lowest docs setup clean
+.PHONY: demo test bench reliability storm check format lock lowest pythons docs setup clean
 
 demo: setup  ## the whole pipeline on two local registries
 	$(BIN)/rahti-migrate demo
@@ -35,6 +35,9 @@ lock: setup  ## the versions that development uses, from pyproject.toml
 lowest:  ## all tests with the oldest versions that pyproject.toml allows
 	CONSTRAINTS=.ci/lowest.txt $(MAKE) VENV=$(VENV)-lowest test
 
+pythons:  ## all tests with every other Python from 3.11 on that is on PATH
+	.ci/pythons
+
 format: setup  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -49,4 +52,4 @@ $(VENV)/.ready: pyproject.toml .ci/setup .ci/dev.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest rahti-migrate-demo
+	rm -rf $(VENV) $(VENV)-* rahti-migrate-demo

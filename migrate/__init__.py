@@ -1,3 +1,3 @@
-"""rahti-migrate: move everything from an OKD 3.11 registry to OKD 4, checked byte for byte."""
+"""rahti-migrate: moves OpenShift 3.11 projects to OpenShift 4."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

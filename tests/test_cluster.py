@@ -332,7 +332,7 @@ def of_context(folder: Path) -> ApiAccess:
 def test_a_list_without_an_end_is_given_up(
     new: OpenShiftCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, page: list[Any]
 ) -> None:
-    monkeypatch.setattr("migrate.cluster._OBJECTS", 50)
+    monkeypatch.setattr("migrate.cluster.client._OBJECTS", 50)
     asked = []
 
     def endless(caller: Any, request: Request) -> Answer:

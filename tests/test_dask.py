@@ -352,7 +352,8 @@ def test_an_outage_is_told_and_leaves_what_it_does_without_dask(
         assert f"rahti-migrate: registry {link.host}: " in err
         assert "failed" not in out, out
         found = dict(rows(ends, "select status, count(*) from copies group by 1"))
-        assert set(found) == {"done", "waiting"}
+        assert found.pop("waiting") > 10
+        assert set(found) <= {"done"}
         ends.target.start_again()
         link.rate = 0
         assert ends.run("copy", manifest, "--dask", cluster.file).code == 0

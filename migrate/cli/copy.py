@@ -1,6 +1,5 @@
 """`rahti-migrate copy`: copy what the plan lists; run it again to go on."""
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -8,12 +7,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from typing import Any
 
-from migrate.cli.benches import bench_of
-from migrate.cli.in_use import check_can_tell, used_by_workloads
+from migrate.cli.copying import copy_events
+from migrate.cli.in_use import check_can_tell
 from migrate.cli.interrupt import stoppable
 from migrate.cli.limits import MaxBytesOption, MaxDurationOption, OrderOption, RateOption, limits, reached
 from migrate.cli.options import (
@@ -36,23 +33,18 @@ from migrate.cli.options import (
 )
 from migrate.cli.outcome import Outcome, outcome_document, outcome_lines
 from migrate.cli.plan import changed_since, lookups_for_plan, planned
-from migrate.cli.pool import Pool, check_pool, threads
+from migrate.cli.pool import check_pool
 from migrate.cli.program import dask_given, jobs_given, wait_given
-from migrate.cli.progress import progress
 from migrate.cli.runs import Run, open_run
 from migrate.cli.session import Session, questions
-from migrate.cli.streams import held_already, make_aliases, make_missing
+from migrate.cli.streams import make_missing
 from migrate.errors import ExitCode, LoginError, MigrateError
-from migrate.images.bench import Bench
 from migrate.images.budget import Budget
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.graph import siblings_of
-from migrate.images.order import Order, ranks
-from migrate.images.pace import TROUBLE, workers_for
+from migrate.images.order import Order
+from migrate.images.pace import TROUBLE
 from migrate.images.plan import Action, Copy, Plan
-from migrate.images.schedule import SMALL
-from migrate.images.transfer import CopyResult, Event, Finished, Job, Retrying, Started, jobs_of, run_jobs
-from migrate.images.unpacking import DiffIds
+from migrate.images.transfer import CopyResult, Event, Finished, Retrying, Started
 from migrate.quantities import format_size
 from migrate.report.delta import Since, since_document, since_summary
 from migrate.report.documents import copy_document, plan_document, result_document
@@ -126,7 +118,7 @@ def copy_images(
     ended: list[CopyResult] = []
     budget = Budget(run.limits.bytes)
     with _stop_on_errors(run):
-        for event in _events(run, plan, jobs, unmade, budget, quiet=as_json):
+        for event in copy_events(run, plan, jobs, unmade, budget, quiet=as_json):
             _record(run.state, event)
             if as_json:
                 _print_event(event)
@@ -206,80 +198,6 @@ def _stop_on_errors(run: Run) -> Iterator[None]:
             stop.soon.set()
             stop.now.set()
             raise
-
-
-def _events(run: Run, plan: Plan, jobs: int, unmade: dict[str, str], budget: Budget, *, quiet: bool) -> Iterator[Event]:
-    stop = run.session.stop
-    workers = jobs or _jobs_of_manifest(run.session)
-    todo = jobs_of(plan)
-    is_used = used_by_workloads(run.session) if run.limits.order is Order.IN_USE else lambda _: False
-    order = ranks(run.limits.order, todo, is_used)
-    run.session.free_workers()
-    tags = plan.count(Action.COPY) + plan.count(Action.LINK)
-    known = run.state.blobs()
-    bench = _bench(run, plan, known, unmade)
-    with progress(plan, tags, quiet=quiet) as show, _pool(run, bench, workers if todo else 0, unmade) as pool:
-
-        def moved(job: int, so_far: int) -> None:
-            show.moved(job, so_far)
-            budget.moved(job, so_far)
-
-        bench.on_bytes = moved
-        events = run_jobs(
-            todo,
-            pool.perform,
-            pool.executor,
-            pool.workers,
-            stop,
-            at_target=known,
-            held=run.session.is_held,
-            gone=run.session.is_gone,
-            budget=budget,
-            expected=partial(_expected, bench) if budget.limit else lambda _: 0,
-            ranks=order,
-            small=SMALL if pool.shares_book else 0,
-        )
-        arrived = held_already(plan)
-        for event in chain(events, make_aliases(run.session, plan, len(todo), arrived)):
-            if isinstance(event, Finished):
-                arrived |= {r.copy.target: r.target_digest for r in event.result.results if not r.failure}
-            show.event(event)
-            yield event
-        pool.check()
-
-
-@contextmanager
-def _pool(run: Run, bench: Bench, workers: int, unmade: dict[str, str]) -> Iterator[Pool]:
-    """Threads, or the workers of a Dask cluster where one was named; nobody where there is nothing to do."""
-    if not run.dask or not workers:
-        with threads(bench, workers or 1, run.session.stop) as pool:
-            yield pool
-        return
-    from migrate.cli.dask import dask_pool  # Dask: loaded by who needs it
-
-    with dask_pool(run.session, bench, unmade, run.dask) as pool:
-        yield pool
-
-
-def _expected(bench: Bench, job: Job) -> int:
-    """Bytes that a job would send, as far as sizes are known, and what the target has or lends."""
-    path = job.target.path
-    return sum(b.size for b in job.delivery.blobs if b.size > 0 and not bench.book.expects(b.digest, path))
-
-
-def _jobs_of_manifest(session: Session) -> int:
-    """`transfer.jobs`; auto is what suits the slower of the links to both registries, as the plan has seen it."""
-    wanted = session.manifest.file.transfer.jobs
-    if isinstance(wanted, int):
-        return wanted
-    return workers_for(max(end.pace.round_trip for end in (session.source, session.target)), os.cpu_count() or 2)
-
-
-def _bench(run: Run, plan: Plan, known: dict[str, set[str]], unmade: dict[str, str]) -> Bench:
-    assert run.program
-    bench = bench_of(run.session, run.program, run.private, known, unmade)
-    bench.diff_ids = DiffIds(run.state.diff_ids(), siblings_of(plan.images))
-    return bench
 
 
 def _record(state: State, event: Event) -> None:

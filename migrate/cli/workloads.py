@@ -9,7 +9,7 @@ from migrate.cli.clusters import api_advice
 from migrate.cli.options import json_line, result, say
 from migrate.cli.paths import state_path
 from migrate.cli.program import command_line
-from migrate.cli.rewrite import entries_for, rewrite_for_finish
+from migrate.cli.rewriting import entries_for, rewrite_for_finish
 from migrate.cli.session import Session
 from migrate.cluster import Cluster, ClusterError, Problem, advice
 from migrate.errors import ExitCode, MigrateError, UsageError

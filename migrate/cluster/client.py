@@ -1,4 +1,4 @@
-"""The only module that speaks the Kubernetes/OpenShift API. Objects are plain dictionaries, as the API has them.
+"""Asks and tells the Kubernetes/OpenShift API. Objects are plain dictionaries, as the API has them.
 
 Reads OKD 3.11 (Kubernetes 1.11) and writes OKD 4. Lists are read in pages; questions and server-side applies, which
 may be sent twice, are repeated where waiting may help.
@@ -9,22 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import stamina
 
+from migrate.cluster.problems import ClusterError, Problem, asked
+from migrate.cluster.resources import MAKING, check_names, document_of, name_of, resource_of, sendable
 from migrate.credentials import ApiAccess, Login, LoginGate, LoginPatience
 from migrate.kinds import LOCAL_REVIEW, SELF_REVIEW, USER, Kind
 from migrate.printable import printable
 from migrate.proxies import goes_direct
-from migrate.quantities import quoted
 
 if (
     TYPE_CHECKING
 ):  # loaded where it is used: it takes longer than a small copy between plain registries, which needs none
-    import httpx2
     from lightkube import Client
 
 log = logging.getLogger(__name__)
@@ -44,58 +43,6 @@ _ATTEMPTS = 4
 _HASTY_TIMEOUT, _HASTY_ATTEMPTS = 15.0, 2
 _SILENT_SECONDS = 30.0
 """For so long nobody waits again for an API that could not be connected to."""
-
-
-class Problem(StrEnum):
-    """Why the API did not do what was asked."""
-
-    LOGIN = "login"
-    FORBIDDEN = "forbidden"
-    ESCALATION = "escalation"
-    QUOTA = "quota"
-    NOT_FOUND = "not-found"
-    CONFLICT = "conflict"
-    INVALID = "invalid"
-    UNSUPPORTED = "unsupported"
-    UNREACHABLE = "unreachable"
-
-
-class ClusterError(Exception):
-    """The API did not do what was asked.
-
-    `problem` is the class, `what` names the object, `words` are the server's. `maybe`: what was sent may have been done
-    all the same, for no answer came, or none that can be understood. Not `connected` where nothing could be sent.
-    """
-
-    def __init__(self, what: str, problem: Problem, words: str, *, maybe: bool = False, connected: bool = True) -> None:
-        super().__init__(f"{what}: {words}")
-        self.what = what
-        self.problem = problem
-        self.words = words
-        self.maybe = maybe
-        self.connected = connected
-
-
-def advice(problem: Problem, project: str, user: str = "") -> str:
-    """What a person can do about a problem in a project."""
-    who = user or "<user>"
-    return {
-        Problem.LOGIN: "log in again (oc login ...), then run again",
-        Problem.FORBIDDEN: (
-            f"see whether it is there and yours: oc get project {project}; an admin of it can let you in: oc policy"
-            f" add-role-to-user admin {who} -n {project}; a missing one is made by: oc new-project {project}"
-        ),
-        Problem.ESCALATION: (
-            "nobody can grant more than they may do themselves: name a narrower role (registry-viewer), or ask"
-            f" somebody who may do all that in {project}"
-        ),
-        Problem.QUOTA: f"see what is used: oc describe quota -n {project}; ask whoever runs the cluster for more",
-        Problem.NOT_FOUND: f"make it (oc new-project {project}, or your cloud's own form), then run again",
-        Problem.CONFLICT: "somebody else changed it at the same time: run again",
-        Problem.INVALID: "",
-        Problem.UNSUPPORTED: "the server does not offer this: is it OpenShift, and 4 where something is written?",
-        Problem.UNREACHABLE: "check the address and the network, then run again",
-    }[problem]
 
 
 class Cluster:
@@ -134,8 +81,8 @@ class Cluster:
             ClusterError: they cannot be read.
         """
         what = f"{kind.plural} of project {namespace}"
-        _check_names(what, namespace)
-        resource = _resource(kind)
+        check_names(what, namespace)
+        resource = resource_of(kind)
 
         def pages(client: "Client") -> list[Object]:
             listed = client.list(resource, namespace=namespace, chunk_size=_PAGE)
@@ -149,11 +96,11 @@ class Cluster:
         Raises:
             ClusterError: it cannot be read.
         """
-        resource = _resource(kind)
-        what = _name(kind, name, namespace)
+        resource = resource_of(kind)
+        what = name_of(kind, name, namespace)
         where = {"namespace": namespace} if kind.namespaced else {}
         if (kind, name) != (USER, "~"):
-            _check_names(what, name, *where.values())
+            check_names(what, name, *where.values())
         try:
             return self._repeated(what, lambda c: dict(c.get(resource, name, **where)))
         except ClusterError as error:
@@ -174,8 +121,8 @@ class Cluster:
             ClusterError: refused; CONFLICT where the object is another one by now, or (without `force`) others manage
                 a field that would change.
         """
-        sent, what = _sent(kind, document)
-        return self._repeated(what, lambda c: dict(c.apply(sent, field_manager=MANAGER, force=force, dry_run=dry_run)))
+        given, what = sendable(kind, document)
+        return self._repeated(what, lambda c: dict(c.apply(given, field_manager=MANAGER, force=force, dry_run=dry_run)))
 
     def create(self, kind: Kind, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Make an object; sent once.
@@ -183,8 +130,8 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where one of that name exists.
         """
-        sent, what = _sent(kind, document)
-        return self._sent_once(what, lambda c: dict(c.create(sent, dry_run=dry_run)))
+        given, what = sendable(kind, document)
+        return self._sent_once(what, lambda c: dict(c.create(given, dry_run=dry_run)))
 
     def replace(self, kind: Kind, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Write an object back that was read; sent once.
@@ -192,8 +139,8 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where it changed since it was read.
         """
-        sent, what = _sent(kind, document)
-        return self._sent_once(what, lambda c: dict(c.replace(sent, dry_run=dry_run)))
+        given, what = sendable(kind, document)
+        return self._sent_once(what, lambda c: dict(c.replace(given, dry_run=dry_run)))
 
     def delete(self, kind: Kind, document: Mapping[str, Any]) -> None:
         """Delete an object as it was read; one that is gone already is well, too.
@@ -201,10 +148,10 @@ class Cluster:
         Raises:
             ClusterError: refused; CONFLICT where it changed since it was read.
         """
-        resource, metadata = _resource(kind), document.get("metadata") or {}
+        resource, metadata = resource_of(kind), document.get("metadata") or {}
         name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
-        what = _name(kind, name, namespace)
-        _check_names(what, name, namespace)
+        what = name_of(kind, name, namespace)
+        check_names(what, name, namespace)
         known = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": known}
         options["propagationPolicy"] = "Background"  # what it made goes too, of Jobs as well
@@ -234,8 +181,8 @@ class Cluster:
             ClusterError: the question is refused.
         """
         spec = {"user": user, "groups": [*groups], "resourceAttributes": {**attributes, "namespace": namespace}}
-        _check_names(f"access review in project {namespace}", namespace)
-        sent = _document(LOCAL_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
+        check_names(f"access review in project {namespace}", namespace)
+        sent = document_of(LOCAL_REVIEW, {"metadata": {"namespace": namespace}, "spec": spec})
         answer = self._repeated(f"access review in project {namespace}", lambda c: dict(c.create(sent)))
         return _is_allowed(answer)
 
@@ -250,8 +197,8 @@ class Cluster:
             ClusterError: the question is refused.
         """
         what = f"access review in project {namespace}"
-        _check_names(what, namespace)
-        sent = _document(
+        check_names(what, namespace)
+        sent = document_of(
             SELF_REVIEW, {"metadata": {}, "spec": {"resourceAttributes": {**attributes, "namespace": namespace}}}
         )
         return _is_allowed(self._repeated(what, lambda c: dict(c.create(sent))))
@@ -328,7 +275,7 @@ class Cluster:
 
     def _takes_login(self) -> bool:
         try:
-            self._told("user ~", lambda c: c.get(_resource(USER), "~"), self._open(renew=True))
+            self._told("user ~", lambda c: c.get(resource_of(USER), "~"), self._open(renew=True))
         except ClusterError as error:
             return error.problem is not Problem.LOGIN
         return True
@@ -337,7 +284,7 @@ class Cluster:
         """Ask; who gets through knows that the API is there."""
         log.debug("%s: %s", self.server, what)
         try:
-            found = _asked(what, ask, client)
+            found = asked(what, ask, client)
         except ClusterError as error:
             if error.connected:
                 self._silent = None
@@ -371,7 +318,7 @@ class Cluster:
         timeout = httpx2.Timeout(_HASTY_TIMEOUT if self._hasty else _TIMEOUT, connect=15.0)
         try:
             direct = goes_direct(urlsplit(self.server).hostname or "")
-            with _making:
+            with MAKING:
                 config = KubeConfig.from_dict(parts)
             return Client(config=config, timeout=timeout, trust_env=not direct, field_manager=MANAGER)
         except ImportError:
@@ -398,127 +345,3 @@ def _of_pages(what: str, pages: Iterable[tuple[str | None, list[Any]]]) -> list[
 def _is_allowed(review: Object) -> bool:
     status = review.get("status")
     return isinstance(status, dict) and status.get("allowed") is True
-
-
-def _asked(what: str, ask: "Callable[[Client], T]", client: "Client") -> T:
-    import httpx2
-    import msgspec
-    from lightkube import ApiError
-
-    not_connected = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
-    try:
-        return ask(client)
-    except ApiError as error:
-        raise _refused(what, error.response, error.status.message) from None
-    except httpx2.HTTPStatusError as error:
-        raise _refused(what, error.response) from None
-    except httpx2.LocalProtocolError as error:  # its words may show the header with the token
-        if "header" in str(error):
-            words = "the request cannot be sent: is the token one, without spaces and line ends?"
-            raise ClusterError(what, Problem.LOGIN, words) from None
-        raise ClusterError(what, Problem.UNREACHABLE, "the connection broke", maybe=True) from None
-    except httpx2.HTTPError as error:
-        words = printable(str(error)) or type(error).__name__
-        connected = not isinstance(error, not_connected)
-        raise ClusterError(what, Problem.UNREACHABLE, words, maybe=connected, connected=connected) from None
-    except (msgspec.MsgspecError, httpx2.InvalidURL, LookupError, AttributeError, TypeError, ValueError) as error:
-        response = _answer_behind(error)
-        if response is not None:
-            raise _refused(what, response) from None
-        words = "what answered is no Kubernetes API (a login page, or a proxy's?)"
-        raise ClusterError(what, Problem.INVALID, words, maybe=True) from None
-
-
-def _answer_behind(error: BaseException) -> "httpx2.Response | None":
-    """The error answer that lightkube stumbled over: it has no Content-Type, or its JSON is no Status."""
-    import httpx2
-
-    behind = error.__context__
-    while behind is not None and not isinstance(behind, ClusterError):  # (that is an earlier question's)
-        if isinstance(behind, httpx2.HTTPStatusError):
-            return behind.response
-        behind = behind.__context__
-    return None
-
-
-def _refused(what: str, response: "httpx2.Response", message: str | None = None) -> ClusterError:
-    status = response.status_code
-    words = printable(message or "", 400) or f"HTTP {status} {response.reason_phrase}".strip()
-    return ClusterError(what, _class_of(status, words), words, maybe=status >= 500)
-
-
-_CLASSES = {
-    401: Problem.LOGIN,
-    403: Problem.FORBIDDEN,
-    404: Problem.NOT_FOUND,
-    405: Problem.UNSUPPORTED,
-    409: Problem.CONFLICT,
-    410: Problem.UNREACHABLE,  # a list that took too long: its pages are gone, and it is read again
-    415: Problem.UNSUPPORTED,
-    429: Problem.UNREACHABLE,
-}
-
-
-def _class_of(status: int, words: str) -> Problem:
-    if status == 403 and "exceeded quota" in words:
-        return Problem.QUOTA
-    if status == 403 and "attempting to grant" in words:
-        return Problem.ESCALATION
-    if "field not declared in schema" in words:  # server-side apply says it with 500
-        return Problem.INVALID
-    return _CLASSES.get(status, Problem.UNREACHABLE if status >= 500 else Problem.INVALID)
-
-
-def _warmed(resource: Any) -> Any:
-    """A resource after its first use: two threads that use a type of msgspec 0.22 for the first time crash together."""
-    from lightkube.core.decoders import decode_list
-    from lightkube.models import meta_v1
-
-    decode_list(b'{"items": []}', resource)
-    resource.from_dict({"metadata": {"name": "x"}}).metadata  # noqa: B018
-    meta_v1.Status.from_dict({"details": {"causes": [{}]}})
-    return resource
-
-
-_making = threading.Lock()
-_made: dict[Kind, Any] = {}
-
-
-def _resource(kind: Kind) -> Any:
-    from lightkube.generic_resource import create_global_resource, create_namespaced_resource
-
-    with _making:  # lightkube 1.0 refuses a second class of the same kind in the core group
-        if kind not in _made:
-            make = create_namespaced_resource if kind.namespaced else create_global_resource
-            _made[kind] = _warmed(make(kind.group, kind.version, kind.name, kind.plural))
-        return _made[kind]
-
-
-def _document(kind: Kind, document: Mapping[str, Any]) -> Any:
-    version = f"{kind.group}/{kind.version}" if kind.group else kind.version
-    return _resource(kind).from_dict({"apiVersion": version, "kind": kind.name, **document})
-
-
-def _sent(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, str]:
-    """What is sent, and what it is called."""
-    metadata = document.get("metadata") or {}
-    name, namespace = str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
-    what = _name(kind, name, namespace)
-    _check_names(what, name, *([namespace] if kind.namespaced else []))
-    return _document(kind, document), what
-
-
-def _check_names(what: str, *names: str) -> None:
-    """Names become parts of the address as they are: one with other meanings there would ask for something else.
-
-    Raises:
-        ClusterError: a name can be none.
-    """
-    for name in names:
-        if name in ("", ".", "..", "~", "*") or not name.isprintable() or any(char in name for char in "?#/%\\"):
-            words = f"{quoted(name)} can be no name here" if name else "a name is missing"
-            raise ClusterError(printable(what, 200), Problem.INVALID, words)
-
-
-def _name(kind: Kind, name: str, namespace: str) -> str:
-    return f"{kind.name} {namespace}/{name}" if namespace else f"{kind.name} {name}"
