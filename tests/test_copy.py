@@ -1,7 +1,14 @@
 """The main job on real registries: a manifest in, verified images out."""
 
 import json
+import os
+import pty
+import select
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import Ends
@@ -18,6 +25,7 @@ from registrylab.images import (
     make_layer,
 )
 from registrylab.population import fill_demo
+from registrylab.proxy import slow_link
 
 BASE = make_layer("base", 40_000)
 
@@ -431,3 +439,51 @@ def test_run_plans_copies_and_verifies(ends: Ends, source: LabClient, target: La
         "summary",
     ]
     assert events[0] == "check"
+
+
+def test_what_skopeo_had_lent_by_the_target_is_not_called_sent(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    """skopeo remembers, in root's home, where blobs are, and lets the target lend them: no byte crosses."""
+    image = make_image([make_layer("large", 3_000_000)])
+    source.push("a/app", image, "1")
+    head = "images: [a/app]\ntransfer: {linkMaxMissing: 0}\n"
+    assert ends.run("copy", ends.manifest(f"{head}projects: {{a: first}}\n", "one.yaml")).code == 0
+    before = len(ends.target.log)
+    ran = ends.run("copy", ends.manifest(f"{head}projects: {{a: second}}\n", "two.yaml"), "--format", "json")
+    assert ran.code == 0, ran.text
+    lent = '"POST /v2/second/app/blobs/uploads/?from=' in ends.target.log[before:]
+    sent = ran.events[-1]["bytes"]
+    assert sent < 300_000 if lent else sent > 3_000_000, (sent, ends.target.log[before:])
+    assert missing_from(target, "second/app", "1") == []
+
+
+def test_on_a_terminal_the_first_ctrl_c_is_answered(ends: Ends, source: LabClient) -> None:
+    for number in range(4):
+        source.push(f"a/app{number}", make_image([make_layer(f"big-{number}", 400_000)]), "1")
+    with slow_link(ends.target.host, rate=100_000) as link:
+        manifest = ends.through(ends.manifest("images: [a]\ntransfer: {linkMaxMissing: 0}\n"), target=link.host)
+        ours, theirs = pty.openpty()
+        argv = [sys.executable, "-m", "migrate", "copy", str(manifest), "--jobs", "2"]
+        environment = ends.environment(TERM="xterm", COLUMNS="120", LINES="30")
+        with subprocess.Popen(argv, cwd=ends.folder, env=environment, stderr=theirs, stdout=theirs) as running:
+            os.close(theirs)
+            shown = read_until(ours, "app")
+            running.send_signal(signal.SIGINT)
+            shown = read_until(ours, "stopping: running copies have 30 s to end; once more to stop now")
+            running.send_signal(signal.SIGINT)
+            shown += read_until(ours, "stopped now; the state is good")
+            assert running.wait(20) == 130
+    assert "stopped now" in shown
+    os.close(ours)
+
+
+def read_until(terminal: int, words: str) -> str:
+    """What a terminal shows, up to some words."""
+    shown = b""
+    until = time.monotonic() + 60
+    while words not in shown.decode(errors="replace"):
+        assert time.monotonic() < until, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 65536)
+    return shown.decode(errors="replace")

@@ -475,7 +475,7 @@ def test_without_the_library(ends: Ends, filled: Path) -> None:
     argv = [sys.executable, "-c", script, "copy", str(filled), "--dask", "tcp://127.0.0.1:1"]
     done = subprocess.run(argv, cwd=ends.folder, env=ends.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pipx install 'rahti-migrate[dask]'" in done.stderr
+    assert "pipx install --force '.[dask]'" in done.stderr
 
 
 def test_workers_that_offer_no_copies(ends: Ends, filled: Path, target: LabClient) -> None:

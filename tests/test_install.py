@@ -80,6 +80,12 @@ def test_it_works_without_a_checkout(program: Path, tmp_path: Path) -> None:
     assert "m.yaml:3:1:" in wrong.stderr
 
 
+def test_the_demo_runs_without_a_checkout(program: Path, tmp_path: Path) -> None:
+    ran = run(program, tmp_path, "demo")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (tmp_path / "rahti-migrate-demo/report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [

@@ -215,7 +215,7 @@ def test_what_was_put_here_follows_its_source_and_what_others_put_does_not(world
     world.delivered.clear()
     plan = world.plan("images: [a]")
     assert actions(plan) == {"a/b:1": "conflict"}
-    assert "not put there as far as this state knows (another state may have)" in plan.copies[0].reason
+    assert "which no run of this state has put there" in plan.copies[0].reason
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,34 @@ def test_files_are_written_whole_and_say_the_same(ends: Ends, moved: Path) -> No
     assert "nowhere/r.html: cannot be written: No such file or directory" in refused.err
 
 
+def test_a_conflict_takes_nothing_from_other_images(ends: Ends, source: LabClient, target: LabClient) -> None:
+    for name in ("one", "two"):
+        source.push(f"a/{name}", make_image([make_layer(name, 2_000)]), "1")
+    manifest = ends.manifest("images: [a/one, a/two]")
+    assert ends.run("copy", manifest).code == 0
+    target.push("a/two", make_image([make_layer("of somebody else", 2_000)]), "1")
+    assert ends.run("copy", manifest).code == 3
+    found = report(ends, manifest)
+    assert {image["target"].partition("/")[2]: image["formatAfter"] for image in found["images"]} == {
+        "a/one:1": "OCI", "a/two:1": None,
+    }  # fmt: skip
+    (todo,) = [each for each in found["todo"] if "conflict" in each["words"]]
+    assert "explain" in todo["command"]
+    assert todo["command"].endswith(" a/two:1")
+
+
+def test_a_run_that_could_not_begin_is_not_one_that_asked_for_nothing(ends: Ends, moved: Path) -> None:
+    text = moved.read_text()
+    moved.write_text(text.replace(ends.target.host, "127.0.0.1:1"))
+    state = ends.folder / "other.db"
+    assert ends.run("copy", moved, "--state", state).code == 1
+    ran = ends.run("report", moved, "--state", state)
+    assert "Nothing is known of images yet" in ran.out
+    wrong = ends.run("report", ends.folder / "nowhere/my.db")
+    assert wrong.code == 2
+    assert "nowhere/my.db: no such file" in wrong.err
+
+
 def test_an_auditor_needs_the_state_alone(ends: Ends, moved: Path) -> None:
     moved.unlink()
     assert report(ends, moved)["counts"] == {"done": 6, "refused": 1}

@@ -9,23 +9,41 @@ from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from migrate.cli.interrupt import drawn, stopping
 from migrate.cli.tally import Tally, troubles
-from migrate.images.transfer import Event, Started
+from migrate.images.transfer import Event, Started, Stop
 from migrate.quantities import format_size
 
 _NAME_WIDTH = 44
 
 
 @contextmanager
-def live(tally: Tally) -> Iterator["Live"]:
-    """Draw a run on stderr while it is on; nothing of it stays."""
+def live(tally: Tally, stop: Stop) -> Iterator["Live"]:
+    """Draw a run on stderr while it is on, and that it is stopping; nothing of it stays."""
     columns = (
         TextColumn("{task.description}"),
         _WholeBar(bar_width=24),
-        TextColumn("{task.fields[words]}", markup=False),
+        _Words(stop),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield Live(tally, bars)
+        drawn.set()
+        try:
+            yield Live(tally, bars)
+        finally:
+            drawn.clear()
+
+
+class _Words(TextColumn):
+    """What stands behind a bar; behind the whole one, that the run is stopping."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__("{task.fields[words]}", markup=False)
+        self._stop = stop
+
+    def render(self, task: Task) -> Text:
+        if task.fields["whole"] and self._stop.soon.is_set():
+            return Text(stopping(self._stop))
+        return super().render(task)
 
 
 class _WholeBar(BarColumn):

@@ -41,7 +41,7 @@ def copy_events(
     tags = plan.count(Action.COPY) + plan.count(Action.LINK)
     known = run.state.blobs()
     bench = _bench(run, plan, known, unmade)
-    with progress(plan, tags, quiet=quiet) as show, _pool(run, bench, workers if todo else 0, unmade) as pool:
+    with progress(plan, tags, stop, quiet=quiet) as show, _pool(run, bench, workers if todo else 0, unmade) as pool:
 
         def moved(job: int, so_far: int) -> None:
             show.moved(job, so_far)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -18,6 +19,10 @@ def stop_signals() -> list[signal.Signals]:
     """The signals that ask to stop; not those that somebody told to be ignored (nohup)."""
     wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in wishes if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+drawn = threading.Event()
+"""Set while bars are drawn, which say by themselves that the run is stopping: other words would be drawn over."""
 
 
 @contextmanager
@@ -36,7 +41,8 @@ def stoppable(stop: "Stop", clean_up: Callable[[], None]) -> Iterator[None]:
             _say("stopped now; the state is good: run again to go on")
             os._exit(ExitCode.INTERRUPTED)
         stop.soon.set()
-        _say(f"{signal.Signals(number).name}: running copies may end for {stop.grace:.0f} s; once more to stop now")
+        if not drawn.is_set():
+            _say(f"{signal.Signals(number).name}: {stopping(stop)}")
 
     before = {number: signal.signal(number, handle) for number in stop_signals()}
     try:
@@ -44,6 +50,11 @@ def stoppable(stop: "Stop", clean_up: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stopping(stop: "Stop") -> str:
+    """What is said after the first signal."""
+    return f"stopping: running copies have {stop.grace:.0f} s to end; once more to stop now"
 
 
 def _say(words: str) -> None:

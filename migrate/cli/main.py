@@ -155,6 +155,6 @@ def _exit_code() -> int:
     except Exception as error:
         log.debug("traceback", exc_info=True)
         say(f"rahti-migrate: this is a bug: {type(error).__name__}: {error}")
-        say("  -> run again: nothing is lost; and please report it with the output of -vv")
+        say("  -> nothing is lost; please report it, with what the same command says with -vv where it takes that")
         return ExitCode.FAILED
     return ExitCode.OK

@@ -9,7 +9,7 @@ from migrate.cli.options import say
 from migrate.cli.tally import Tally, troubles
 from migrate.cli.ticker import now_and_then
 from migrate.images.plan import Plan
-from migrate.images.transfer import Event
+from migrate.images.transfer import Event, Stop
 
 
 class Show(Protocol):
@@ -48,8 +48,8 @@ class _Silent:
 
 
 @contextmanager
-def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
-    """Show a run's progress on stderr, as suits what stderr is."""
+def progress(plan: Plan, tags: int, stop: Stop, *, quiet: bool) -> Iterator[Show]:
+    """Show a run's progress on stderr, as suits what stderr is, and that it is stopping."""
     tally = Tally(tags, plan.graph.crossing_bytes)
     if quiet or not tags:
         yield _Silent()
@@ -59,5 +59,5 @@ def progress(plan: Plan, tags: int, *, quiet: bool) -> Iterator[Show]:
     else:
         from migrate.cli.bars import live  # the drawing takes longer to load than a small run lasts
 
-        with live(tally) as bars:
+        with live(tally, stop) as bars:
             yield bars

@@ -28,7 +28,7 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     if found.digest in before:
         moved = before[found.digest] != copy.source.digest
         return replace(copy, reason="the source tag has moved since" if moved else "wanted in another form now")
-    unknown = "not put there as far as this state knows (another state may have)"
+    unknown = "which no run of this state has put there"
     words = f"the target tag has other content, {unknown}: {'; '.join(different)}"
     if copy.options.on_conflict == "overwrite":
         return replace(copy, reason=f"overwritten, as `onConflict` says: {words}")

@@ -102,8 +102,8 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "this sort of image cannot be copied as asked", "see the reason; `format:` or `platforms:` may help", False
     ),
     FailureClass.CONFLICT: Meaning(
-        "the target tag has other content, not put there as far as this state knows (another state may have)",
-        "look at it; `onConflict: overwrite` or `skip` on this image decides",
+        "other content stands under the target tag, which no run of this state has put there",
+        "look at it; then say for this image `onConflict: overwrite` (replace it) or `skip` (leave it), and copy",
         False,
     ),
     FailureClass.CLASH: Meaning(

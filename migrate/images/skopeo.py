@@ -37,6 +37,7 @@ _CANNOT_BE_RUN = (126, 127)
 _FORMATS = {"oci": "oci", "docker": "v2s2"}
 _FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"|^(?:FATA|ERRO)\[\d+\] (.*)$', re.MULTILINE)
 _LOOK_SECONDS = 0.25
+_NAP_SECONDS = 0.05
 _KILL_SECONDS = 5.0
 _STILL_BYTES, _STILL_SECONDS = 1024, 20.0
 """Less than this in that time is housekeeping of skopeo's runtime or a drip, not progress."""
@@ -84,12 +85,16 @@ class Watch:
         timeout: in all; skopeo is told too.
         stalled: without a byte.
         grace: more than `timeout`, for skopeo to say it itself.
+        on_bytes: told now and then how much it has moved so far.
+        on_written: told at the end how many bytes it has written, which are those that it sent and some more; not where
+            the system does not tell.
     """
 
     timeout: float = 7200.0
     stalled: float = 300.0
     stop: threading.Event = field(default_factory=threading.Event)
     on_bytes: Callable[[int], None] = lambda _: None
+    on_written: Callable[[int], None] = lambda _: None
     grace: float = 10.0
 
 
@@ -269,13 +274,15 @@ def _wait(process: subprocess.Popen[bytes], watch: Watch) -> Failure | None:
     seen = 0
     pause = 0.01
     while True:
-        try:
-            process.wait(pause)
+        if _ends(process, pause):
+            if counted := _counted(process.pid):
+                watch.on_written(counted[1])
+            process.wait()
             return None
-        except subprocess.TimeoutExpired:
-            pause = min(pause * 2, _LOOK_SECONDS)
+        pause = min(pause * 2, _LOOK_SECONDS)
         now = time.monotonic()
-        bytes_now = _bytes_moved(process.pid)
+        counted = _counted(process.pid)
+        bytes_now = sum(counted) if counted else None
         if bytes_now is None or bytes_now - seen >= _STILL_BYTES:
             seen, moved, looked = bytes_now or 0, now, now
             watch.on_bytes(seen // 2)
@@ -297,11 +304,23 @@ def _reason_to_stop(watch: Watch, running: float, still: float) -> Failure | Non
     return None
 
 
-def _bytes_moved(pid: int) -> int | None:
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it ends within so long; it is not waited for yet, so that the system still knows what it did."""
+    until = time.monotonic() + seconds
+    pause = 0.0005
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, _NAP_SECONDS)
+    return True
+
+
+def _counted(pid: int) -> tuple[int, int] | None:
     """Bytes read and written so far, sockets included (proc(5), /proc/pid/io); None where that cannot be asked."""
     try:
         fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-        return int(fields["rchar"]) + int(fields["wchar"])
+        return int(fields["rchar"]), int(fields["wchar"])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -1,6 +1,7 @@
 """What skopeo does of a job: carries an image's blobs as they are, or converts and tags the whole of it."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -25,15 +26,25 @@ _SOURCE_BROKE = "happened during read"
 _READING = "reading from the source"
 
 
-def carry(bench: Bench, job: Job, part: Part) -> None:
+def carry(bench: Bench, job: Job, part: Part, missing: Sequence[Descriptor]) -> int:
     """Let skopeo bring one image's blobs, by digest and without a tag; it asks itself which are there.
+
+    Args:
+        bench: what it works with.
+        job: for messages, and where from and to.
+        part: the image.
+        missing: what the target lacks, as far as is known: skopeo may know who lends it (root's has a memory).
+
+    Returns:
+        How many bytes were sent.
 
     Raises:
         CopyFailedError: it could not.
     """
     source, target = job.source.at(part.source.digest), job.target.at(part.source.digest)
     sides = bench.access(job.source), bench.access(job.target)
-    _run(bench, job, skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout))
+    written = _run(bench, job, skopeo.carry_arguments(bench.program, source, target, *sides, bench.watch.timeout))
+    return min(byte_count(missing), written)
 
 
 def confirm(bench: Bench, repository: Repository, blobs: Sequence[Descriptor], *, whole: bool = False) -> None:
@@ -68,7 +79,7 @@ def convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     layers = _layers(job)
     may_mount = not any(copy.suspect for copy in job.copies)
     with claimed(bench, job.target, layers, may_mount=may_mount) as missing, bench.gate.through(job.target):
-        _run(bench, job, argv)
+        written = _run(bench, job, argv)
         for layer in missing if may_mount else ():
             is_there(bench, job.target, layer)  # whoever waits for it mounts it
     top = bench.target.manifest(job.target.path, copy.target.tag)
@@ -81,7 +92,7 @@ def convert(bench: Bench, job: Job) -> tuple[int, ImageManifest]:
     sent = {layer.digest for layer in missing}
     fresh = [blob for blob in blobs if blob.digest in sent or not bench.book.expects(blob.digest, job.target.path)]
     confirm(bench, job.target, blobs, whole=is_suspect(bench, job, blobs))
-    return byte_count(fresh), top
+    return min(byte_count(fresh), written), top
 
 
 def _layers(job: Job) -> list[Descriptor]:
@@ -134,8 +145,10 @@ def _first_free(bench: Bench, job: Job) -> Copy:
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def _run(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
-    watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved))
+def _run(bench: Bench, job: Job, argv: tuple[str, ...]) -> int:
+    """Run skopeo; how many bytes it has written, or could have, where the system does not tell."""
+    written: list[int] = []
+    watch = replace(bench.watch, on_bytes=lambda moved: bench.on_bytes(job.number, moved), on_written=written.append)
     ours = bench.way.environment(os.environ) if bench.way else os.environ
     environment = skopeo.child_environment(ours, bench.data_home)
     with _places(bench, job) as tell:
@@ -149,6 +162,7 @@ def _run(bench: Bench, job: Job, argv: tuple[str, ...]) -> None:
             failure = bench.target.explain_denied_put(failure)
     if failure:
         raise CopyFailedError(failure)
+    return written[0] if written else sys.maxsize
 
 
 @contextmanager

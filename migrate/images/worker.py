@@ -13,7 +13,6 @@ from migrate.images.bench import Bench
 from migrate.images.blobs import (
     CopyFailedError,
     at_hand,
-    byte_count,
     is_light,
     is_suspect,
     is_there,
@@ -157,35 +156,38 @@ def _carry(bench: Bench, job: Job, part: Part) -> int:
     blobs, target = part.source.blobs, job.target
     if is_suspect(bench, job, blobs):  # a registry keeps one copy of a blob: another repository would lend the damaged
         missing = [blob for blob in blobs if not is_there(bench, target, blob, whole=True)]
-        while missing and not _carried(bench, job, part, missing, whole=True):
+        sent = _carried(bench, job, part, missing, whole=True) if missing else 0
+        while sent is None:
             wait_for(bench, missing)
-        return byte_count(missing)
+            sent = _carried(bench, job, part, missing, whole=True)
+        return sent
     if _is_light(bench, job, blobs):
         return link(bench, job, blobs)
     absent = [blob for blob in blobs if not is_there(bench, target, blob)]
     missing = [blob for blob in absent if not mounted(bench, target, blob)]
     log.info("%s: %d blobs mounted, %d to send", job.name, len(absent) - len(missing), len(missing))
     while missing and not _is_light(bench, job, missing):
-        if _carried(bench, job, part, missing):
-            return byte_count(missing)
+        sent = _carried(bench, job, part, missing)
+        if sent is not None:
+            return sent
         wait_for(bench, missing)
         missing = [blob for blob in missing if not at_hand(bench, target, blob)]
     return link(bench, job, missing)
 
 
-def _carried(bench: Bench, job: Job, part: Part, missing: Sequence[Descriptor], *, whole: bool = False) -> bool:
-    """Let skopeo bring what is missing; False where somebody else brings, or has just brought, some of it."""
+def _carried(bench: Bench, job: Job, part: Part, missing: Sequence[Descriptor], *, whole: bool = False) -> int | None:
+    """Let skopeo bring what is missing; the bytes sent. None where somebody else brings, or has just brought, some."""
     digests = [blob.digest for blob in missing]
     if not bench.book.claim(digests):
-        return False
+        return None
     try:
         if not whole and any(at_hand(bench, job.target, blob) for blob in missing):
-            return False
-        carry(bench, job, part)
+            return None
+        sent = carry(bench, job, part, missing)
         confirm(bench, job.target, missing, whole=whole)
     finally:
         bench.book.release(digests)
-    return True
+    return sent
 
 
 def _is_light(bench: Bench, job: Job, blobs: Sequence[Descriptor]) -> bool:
@@ -222,5 +224,5 @@ def _put(bench: Bench, job: Job, target: Reference, top: ImageManifest) -> None:
         if job.delivery.method is not Method.CARRY:
             raise
         for part in job.delivery.parts:  # the registry lost, or never had, what it said it has: skopeo looks itself
-            carry(bench, job, part)
+            carry(bench, job, part, part.source.blobs)
         put(bench, target, top)

@@ -275,7 +275,7 @@ def _projects(images: Iterable[Image]) -> Iterator[Project]:
 
 def _headline(images: Sequence[Image], todo: int) -> str:
     if not images:
-        return "No image is asked for"
+        return "Nothing is known of images yet" if todo else "No image is asked for"
     there = sum(image.is_there for image in images)
     verified = sum(image.verdict in FINE for image in images)
     kept = sum(image.verdict == Verdict.KEPT for image in images)

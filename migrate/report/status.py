@@ -102,7 +102,8 @@ def _progress_lines(standing: Standing, seconds: float) -> Iterator[str]:
         left = standing.counts.get(WAITING, 0) + len(standing.at_work)
         remaining = f", about {format_duration(seconds / standing.done * left)} left" if left else ""
         rate = format_size(standing.moved / seconds)
-        yield f"this run: {standing.done:,} tags, {format_size(standing.moved)}, {rate}/s{remaining}"
+        done, sent = count(standing.done, "tag"), format_size(standing.moved)
+        yield f"this run: {done} done, {sent} sent for them, {rate}/s{remaining}"
     if standing.workers:
         yield "workers:"
         yield from shortened(

@@ -61,13 +61,13 @@ def _ended(run: Run | None, command: Callable[[str], str]) -> Iterator[Todo]:
         yield Todo("run", 1, f"run {run.number} ({run.command}) {words}", advice, again)
 
 
-def _failed(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+def _failed(images: Sequence[Image], command: Callable[[str], str]) -> Iterator[Todo]:
     kinds = Counter(image.failure or FailureClass.UNKNOWN for image in images if image.outcome in TROUBLED)
     for kind, number in kinds.most_common():
         meaning = MEANINGS[FailureClass(kind)]
-        yield Todo(
-            "images", number, f"{count(number, 'tag')}: {meaning.meaning} ({kind})", meaning.advice, command("copy")
-        )
+        first = next(image for image in images if image.outcome in TROUBLED and image.failure == kind)
+        way = f"{command('explain')} {first.name}" if kind == FailureClass.CONFLICT else command("copy")
+        yield Todo("images", number, f"{count(number, 'tag')}: {meaning.meaning} ({kind})", meaning.advice, way)
 
 
 def _left(run: Run | None, images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:

@@ -154,6 +154,7 @@ class CopyRows(Rows):
             rows = [self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies]
             self._keep_what_was_seen(plan, rows)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
+            self._db.execute("update copies set target_media_type = null where target_digest is not put_digest")
             self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
             fine = f"verdict in {tuple(map(str, FINE))}"  # what was found fine is no longer what is wanted
             self._db.execute(f"update copies set verdict = null where {fine} and status not in (?, ?)", [DONE, SKIPPED])  # noqa: S608 - constants
@@ -194,8 +195,6 @@ class CopyRows(Rows):
             "expected_digest": copy.delivery.top.digest if copy.delivery and copy.delivery.top else "",
             "target_digest": copy.present, "retry_at": None, **_failed(None), **asdict(put),
         }  # fmt: skip
-        if copy.present != put.put_digest:
-            row["target_media_type"] = None
         if copy.failure and copy.action is not Action.SKIP:
             row |= {**_failed(Failure(copy.failure, "")), "error": copy.reason}
         return row

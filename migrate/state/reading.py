@@ -25,9 +25,8 @@ class NoStateError(UsageError):
     """Nothing was recorded yet."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path}: there is no state yet", "run `rahti-migrate copy` first, or name the state with --state"
-        )
+        elsewhere = "one that was made while you stood in another folder is named by --state"
+        super().__init__(f"{path}: there is no state yet", f"run `rahti-migrate copy` first; {elsewhere}")
 
 
 class Records(HistoryRows):

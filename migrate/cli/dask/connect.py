@@ -75,7 +75,9 @@ def _check_installed() -> None:
         is_there = False
     if not is_there:
         words = "--dask: the Python package `distributed` is missing"
-        raise UsageError(words, "pipx install 'rahti-migrate[dask]', here and at every worker")
+        raise UsageError(
+            words, "install rahti-migrate with its extra, here and at every worker: pipx install --force '.[dask]'"
+        )
 
 
 def check_address(given: str) -> None:
