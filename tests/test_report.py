@@ -167,6 +167,18 @@ def test_files_are_written_whole_and_say_the_same(ends: Ends, moved: Path) -> No
     assert "nowhere/r.html: cannot be written: No such file or directory" in refused.err
 
 
+def test_status_says_what_comes_next(ends: Ends, source: LabClient) -> None:
+    source.push("a/one", make_image([make_layer("one", 2_000)]), "1")
+    manifest = ends.manifest("images: [a/one]")
+    assert ends.run("copy", manifest).code == 0
+    assert f"Next: rahti-migrate verify {manifest}" in ends.run("status", manifest).out
+    assert ends.run("verify", manifest).code == 0
+    assert "Next" not in ends.run("status", manifest).out
+    none = ends.run("access", "plan", manifest)
+    assert none.code == 2
+    assert "there is neither `access` nor `workloads` in this manifest" in none.err
+
+
 def test_a_conflict_takes_nothing_from_other_images(ends: Ends, source: LabClient, target: LabClient) -> None:
     for name in ("one", "two"):
         source.push(f"a/{name}", make_image([make_layer(name, 2_000)]), "1")

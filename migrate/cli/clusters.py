@@ -50,6 +50,9 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     """
     target = session.cluster("target")
     if target is None:
+        if not session.manifest.file.access and not session.manifest.file.workloads:
+            words = f"{session.manifest.path}: there is neither `access` nor `workloads` in this manifest"
+            raise UsageError(words, "add one of them; see docs/access.md and docs/rules.md")
         raise UsageError(
             "access and workloads are written by the target's OpenShift API, and none is named", api_advice("target")
         )

@@ -22,10 +22,11 @@ from migrate.cli.options import (
     set_up_logging,
 )
 from migrate.cli.paths import asked_of, check_is_there, check_project, state_path
+from migrate.cli.program import command_line, options_given
 from migrate.errors import ExitCode, UsageError
 from migrate.images.verdicts import FINE
 from migrate.lock import holder
-from migrate.report.status import Standing, standing_of, status_document, status_lines
+from migrate.report.status import NOT_YET, Standing, next_command, standing_of, status_document, status_lines
 from migrate.state.reading import read_records
 from migrate.state.statuses import AT_TARGET, UNWANTED
 
@@ -69,7 +70,9 @@ def status(
             if as_json:
                 (json_line if watch else json_document)(status_document(standing, copies))
             else:
-                shown([*status_lines(standing, _since(standing))])
+                again = next_command(standing)
+                typed = [f"Next: {command_line(again, manifest, options_given(state, project))}"] if again else []
+                shown([*status_lines(standing, _since(standing)), *typed])
             if not (watch and standing.writer):
                 return _exit_code(standing)
             time.sleep(_EVERY_SECONDS)
@@ -116,5 +119,5 @@ def _exit_code(standing: Standing) -> int:
     """0 where all is done, nothing was found wrong, and the last run ended well; else 3."""
     last = standing.last_run
     ended_well = last is not None and bool(last["ended_at"]) and last["exit_code"] == ExitCode.OK
-    is_done = set(standing.counts) <= {*AT_TARGET, UNWANTED} and set(standing.verdicts) <= {"not yet", *FINE}
+    is_done = set(standing.counts) <= {*AT_TARGET, UNWANTED} and set(standing.verdicts) <= {NOT_YET, *FINE}
     return ExitCode.OK if ended_well and is_done else ExitCode.INCOMPLETE

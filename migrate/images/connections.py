@@ -411,7 +411,8 @@ def _failure(error: HTTPError) -> Failure:
         drips = "that was not all" in text
         return Failure(FailureClass.TIMEOUT, text if drips else "timed out")
     if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
-        return Failure(FailureClass.TLS, text)
+        plain = " (does it speak HTTP without TLS?)" if "WRONG_VERSION_NUMBER" in text else ""
+        return Failure(FailureClass.TLS, f"{text}{plain}")
     if isinstance(cause, BadStatusLine) and not isinstance(cause, ConnectionResetError):
         return Failure(FailureClass.TLS, f"what came is not HTTP: {text} (does it speak TLS?)")
     return Failure(FailureClass.NETWORK, text)

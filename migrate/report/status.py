@@ -13,6 +13,8 @@ from migrate.state.reading import Records
 from migrate.state.statuses import AT_TARGET, CUT_OFF, RUNNING, TROUBLED, WAITING, cut_off
 
 VERSION = 1
+NOT_YET = "not yet"
+"""The verdict on what stands at the target and was not compared."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def standing_of(records: Records, project: str, writer: str) -> Standing:
     for status, verdict, number in records.tallies(project):
         counts[CUT_OFF if status == RUNNING and not writer else status] += number
         if verdict or status in AT_TARGET:
-            verdicts[verdict or "not yet"] += number
+            verdicts[verdict or NOT_YET] += number
     troubled, last = records.troubled(project), records.last_run()
     number = int(last["id"]) if last else 0
     done, moved, ended = records.progress(number, project)
@@ -88,6 +90,15 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
         yield from ("", "What waits for the next copy, and why:")
         yield from failure_lines(given_up)
     yield from _verdict_lines([row for row in standing.troubled if row["status"] not in TROUBLED])
+
+
+def next_command(standing: Standing) -> str:
+    """The command that goes on; empty while a run is on, and where nothing is left or a person must see to it."""
+    if standing.writer or not standing.last_run:
+        return ""
+    if standing.counts.get(WAITING) or standing.counts.get(CUT_OFF):
+        return "run" if standing.last_run["command"] == "run" else "copy"
+    return "verify" if standing.verdicts.get(NOT_YET) else ""
 
 
 def _is_given_up(row: Mapping[str, Any], writer: str) -> bool:
