@@ -51,10 +51,11 @@ class _Unfit:
 
 
 class Crew:
-    """The workers of a run, by address; those in `fit` may copy."""
+    """The workers of a run, by address; those in `fit` may copy. Looked at from several threads."""
 
     def __init__(self, client: Any, spec: remote.Spec, stop: Stop) -> None:
         self._client, self._spec, self._stop = client, spec, stop
+        self.run = spec.id
         self.fit: dict[str, Member] = {}
         self._unfit: dict[str, _Unfit] = {}
         self._looking: set[str] = set()
@@ -70,7 +71,7 @@ class Crew:
         """Why there is no worker that may copy, where that is for a login; else empty."""
         words = [
             f"Dask worker {each.member.name}: {each.words.splitlines()[0]}"
-            for each in self._unfit.values()
+            for each in [*self._unfit.values()]
             if each.login
         ]
         return words[0] if words and not self.fit and not self._looking else ""

@@ -192,7 +192,7 @@ class _Place:
     """What a worker process keeps of a run from copy to copy, while there are some."""
 
     def __init__(self, spec: Spec, here: Any) -> None:
-        self._here = here
+        self._here, self._run = here, spec.id
         self.keys: set[str] = set()
         self.idle_since = time.monotonic()
         with ExitStack() as stack:
@@ -210,7 +210,7 @@ class _Place:
 
     def _tell(self, words: str) -> None:
         """A registry has stopped to answer, or answers again: whoever started the run is to know."""
-        told = {"name": str(self._here.name), "words": words, "ill": self._session.in_outage}
+        told = {"run": self._run, "name": str(self._here.name), "words": words, "ill": self._session.in_outage}
         self._here.loop.add_callback(self._here.log_event, TOPIC, told)
 
     def check(self) -> None:

@@ -122,6 +122,8 @@ class Sender(Executor):
                 self._session.registry(end.registry).ping(end.path)
             except RegistryError as error:
                 return error.failure
+            except MigrateError:
+                continue  # a login of ours: it says nothing of the registry
         return None
 
     # --- the watch --------------------------------------------------------------------------------------------------
@@ -220,7 +222,8 @@ class Sender(Executor):
 
     def _told(self, event: tuple[Any, Mapping[str, Any]]) -> None:
         """A worker says that a registry has stopped to answer it, or answers again; in Dask's own thread."""
-        threading.Thread(target=self._hear, args=(event[1],), daemon=True, name="hear").start()
+        if event[1]["run"] == self._crew.run:
+            threading.Thread(target=self._hear, args=(event[1],), daemon=True, name="hear").start()
 
     def _hear(self, told: Mapping[str, Any]) -> None:
         """Ask the registries from here, too, until they answer: then all wait, and end, as without Dask."""
