@@ -65,8 +65,8 @@ def _failed(images: Sequence[Image], command: Callable[[str], str]) -> Iterator[
     kinds = Counter(image.failure or FailureClass.UNKNOWN for image in images if image.outcome in TROUBLED)
     for kind, number in kinds.most_common():
         meaning = MEANINGS[FailureClass(kind)]
-        first = next(image for image in images if image.outcome in TROUBLED and image.failure == kind)
-        way = f"{command('explain')} {first.name}" if kind == FailureClass.CONFLICT else command("copy")
+        conflicts = [image.name for image in images if image.failure == kind == FailureClass.CONFLICT]
+        way = f"{command('explain')} {conflicts[0]}" if conflicts else command("copy")
         yield Todo("images", number, f"{count(number, 'tag')}: {meaning.meaning} ({kind})", meaning.advice, way)
 
 
