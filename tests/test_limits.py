@@ -255,12 +255,14 @@ def test_a_signal_after_the_time_is_the_first_one(ends: Ends, source: LabClient)
     fill(source, [20] * 6)
     manifest = ends.manifest("images: [a]\n")
     with gateway(ends.target.host) as near:
-        near.handle = slow(4, "manifest put")
+        near.handle = slow(5, "manifest put")
         ends.through(manifest, target=near.host)
         running = ends.start("copy", manifest, "--max-duration", "3s", "--jobs", "2")
-        time.sleep(4.5)
+        assert running.stderr
+        before = next(line for line in running.stderr if "nothing new begins" in line)
         running.terminate()
         out, err = running.communicate(timeout=60)
+    assert before.startswith("--max-duration 3s is over")
     assert running.returncode == 5, err
     assert "left to do" in out, "what ran has ended well"
     assert "once more to stop now" in err

@@ -54,6 +54,14 @@ class Seen:
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]")
 
+    def follow(self, link: Any) -> None:
+        """Click a link within the page, and wait until the page has gone there."""
+        link.click()
+        self.page.evaluate(
+            "() => new Promise(done => { addEventListener('hashchange', () => setTimeout(done), {once: true});"
+            " setTimeout(done, 300) })"
+        )
+
     def column(self, table: str, number: int) -> list[str]:
         """What a column of a table shows now."""
         cells = f"#{table} tbody tr > td:nth-child({number})"
@@ -139,15 +147,15 @@ def test_a_row_unfolds_and_leads_to_its_workloads_and_grants(seen: Seen, small: 
     assert image["sourceDigest"] in words
     assert image["target"] in words
     assert f" explain m.yaml --state m.db {name}" in words
-    seen.page.locator("#images dl a", has_text="objects (").click()
+    seen.follow(seen.page.locator("#images dl a", has_text="objects ("))
     assert workload["object"] in seen.column("workloads", 2)
     assert seen.page.locator("#filter-workloads").input_value() == f'image="{name}"'
-    seen.page.locator("#images dl a", has_text="grants (").click()
+    seen.follow(seen.page.locator("#images dl a", has_text="grants ("))
     assert seen.column("access", 2) == [image["targetProject"]]
 
 
 def test_a_class_of_failure_leads_to_its_images(seen: Seen) -> None:
-    seen.page.locator("#failures a", has_text="not-found").click()
+    seen.follow(seen.page.locator("#failures a", has_text="not-found"))
     assert set(seen.column("images", 10)) == {"not-found"}
 
 
@@ -296,17 +304,17 @@ def test_a_link_finds_what_it_names_and_nothing_like_it(browser: Any, tmp_path: 
     argv = [sys.executable, "-m", "migrate", "report", "m.yaml", "--state", "m.db", "--html", "r.html"]
     subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
     found = Seen(browser, tmp_path / "r.html")
-    found.page.locator("#failures a", has_text="not-found").click()
+    found.follow(found.page.locator("#failures a", has_text="not-found"))
     assert found.column("images", 2) == ["workshop/app:1"]
     found.page.locator("#filter-images").fill('image="shop/app:1"')
     assert found.column("images", 2) == ["shop/app:1"]
     found.page.locator("#images td.fold button").first.click()
     links = found.page.locator("#images dl a").all_inner_texts()
     assert links == ["objects (1)", "what changed there (1)"]
-    found.page.locator("#images dl a", has_text="objects (").click()
+    found.follow(found.page.locator("#images dl a", has_text="objects ("))
     assert found.column("workloads", 2) == ["Deployment/shop/app:1"]
     found.page.locator("#workloads td.fold button").first.click()
-    found.page.locator("#workloads dl a", has_text="findings (1)").click()
+    found.follow(found.page.locator("#workloads dl a", has_text="findings (1)"))
     assert found.column("findings", 2) == ["Deployment/shop/app:1"]
     found.page.locator("#filter-projects").fill("workshop")
     found.page.locator("#projects td.fold button").first.click()

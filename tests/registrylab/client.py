@@ -65,11 +65,15 @@ class LabClient:
         for digest, data in image.blobs.items():
             self._push_blob(repository, digest, data)
         for tag in tags:
-            answer = self._http.put(
-                f"/v2/{repository}/manifests/{tag}", content=image.body, headers={"Content-Type": image.media_type}
-            )
+            answer = self._put(repository, tag, image)
+            if answer.status_code == 500:  # docker-registry reads links that others are just writing
+                answer = self._put(repository, tag, image)
             answer.raise_for_status()
         return image.digest
+
+    def _put(self, repository: str, tag: str, image: Image) -> httpx2.Response:
+        headers = {"Content-Type": image.media_type}
+        return self._http.put(f"/v2/{repository}/manifests/{tag}", content=image.body, headers=headers)
 
     def _push_blob(self, repository: str, digest: str, data: bytes) -> None:
         if self._http.head(f"/v2/{repository}/blobs/{digest}").status_code == 200:
