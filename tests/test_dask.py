@@ -304,7 +304,7 @@ def test_a_late_worker_that_cannot_copy_holds_nothing_back(
 
 
 def test_a_login_that_is_mended_at_a_worker_serves_the_next_run(
-    ends: Ends, source: LabClient, cluster: DaskCluster, slow: tuple[Path, SlowLink]
+    ends: Ends, source: LabClient, slow: tuple[Path, SlowLink]
 ) -> None:
     """What a run finds wrong with a worker is of that run alone."""
     manifest, link = slow

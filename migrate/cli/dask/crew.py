@@ -76,11 +76,6 @@ class Crew:
         ]
         return words[0] if words and not self.fit and not self._looking else ""
 
-    def name(self, address: str) -> str:
-        """What people call a worker."""
-        known = self.fit.get(address) or (self._unfit[address].member if address in self._unfit else None)
-        return known.name if known else address
-
     def gather(self, given: str) -> None:
         """Wait for workers and look at all of them, before the first copy.
 

@@ -169,7 +169,7 @@ async def forget(run_id: str) -> None:
     """A run is over: keep nothing of it."""
     run = _runs.pop(run_id, None)
     if run:
-        await asyncio.get_running_loop().run_in_executor(None, run.close)
+        run.close()
 
 
 def _stop_profiling(here: Any) -> None:
@@ -305,7 +305,7 @@ class _Run:
             _runs.pop(self._spec.id, None)
 
     def close(self) -> None:
-        """Keep nothing."""
+        """Stop what runs; the place is closed by who watches it."""
         if self._place:
             self._place.stop()
 
