@@ -60,6 +60,9 @@ class Request:
 
 _BLANKS = b" " * 65_536
 _MAX_BODY = 2**27
+_GIVEN: set[int] = set()
+"""Ports that a gateway of this process had: root's skopeo remembers which repository of a host:port has a blob, mounts
+it from there, and reads nothing."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +170,23 @@ class Gateway:
         return [r for r in list(self.seen) if r.phase == phase and method in ("", r.method)]
 
 
+def _server() -> "_Server":
+    """On a port that no gateway of this process had before."""
+    while True:
+        server = _Server(("127.0.0.1", 0), _Handler)
+        if server.server_port not in _GIVEN:
+            _GIVEN.add(server.server_port)
+            return server
+        server.server_close()
+
+
 @contextmanager
 def gateway(upstream: str, handle: Handle = pass_on, tls: Tls | None = None) -> Iterator[Gateway]:
     """A gateway on a free loopback port before the registry at `upstream` (host:port, plain HTTP).
 
     What a handler raised by mistake is raised again at the end.
     """
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = _server()
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.certificate, tls.key)
