@@ -252,6 +252,8 @@ def test_sizes_of_schema_1_add_up(ends: Ends, source: LabClient) -> None:
     found = report(ends, manifest)
     assert all(image["size"] > 0 for image in found["images"])
     assert found["projects"][0]["sizeAtTarget"] == found["sharing"]["total"] == sum(i["size"] for i in found["images"])
+    assert ends.run("copy", manifest).code == 0
+    assert report(ends, manifest)["sharing"]["total"] == found["sharing"]["total"]
 
 
 # --- what an attack found ---------------------------------------------------------------------------------------

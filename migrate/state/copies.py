@@ -153,6 +153,7 @@ class CopyRows(Rows):
             self._drop_what_is_there(plan, project)
             rows = [self._planned_row(copy, put.get(str(copy.target), _Put())) for copy in plan.copies]
             self._keep_what_was_seen(plan, rows)
+            self._keep_sizes(rows)
             self._db.table("copies").upsert_all(rows, pk="target", batch_size=200)
             self._db.execute("update copies set target_media_type = null where target_digest is not put_digest")
             self._db.execute("update copies set verdict = null where status = ?", [UNWANTED])
@@ -180,6 +181,14 @@ class CopyRows(Rows):
         for target, row in unseen.items():
             found = self._db.execute("select source_digest from copies where target = ?", [target]).fetchone()
             row["source_digest"] = found[0] if found else ""
+
+    def _keep_sizes(self, rows: list[dict[str, Any]]) -> None:
+        """What an image manifest does not tell (Docker schema 1), and a copy has counted."""
+        query = "select size from copies where target = ? and source_digest = ?"
+        for row in rows:
+            if not row["size"] and row["source_digest"]:
+                found = self._db.execute(query, [row["target"], row["source_digest"]]).fetchone()
+                row["size"] = found[0] if found else 0
 
     def _planned_row(self, copy: Copy, before: _Put) -> dict[str, Any]:
         put = _seen(before, copy)
