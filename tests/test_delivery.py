@@ -15,6 +15,7 @@ from registrylab.registry import LabRegistry, registry
 
 from migrate.credentials import Login
 from migrate.images.compare import Place, target_differences
+from migrate.images.conversion import convert, make_index
 from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
 from migrate.images.formats import (
     DOCKER_LIST,
@@ -24,8 +25,6 @@ from migrate.images.formats import (
     OCI_MANIFEST,
     ImageManifest,
     Kind,
-    convert,
-    make_index,
     parse_image_manifest,
     sha256,
 )
@@ -348,7 +347,7 @@ def test_another_image_differs_in_words(shelf: Shelf) -> None:
     shelf.push(image("x"))
     other = shelf.push(image("y", config={"Cmd": ["other"]}))
     found = shelf.differences(delivered(image("x")), other)
-    assert found == ["layers differ (from the 2. of 2 on)", "Env differs", "Cmd differs"]
+    assert found == ["layers differ (number 2 of 2 is the first that does)", "Env differs", "Cmd differs"]
 
 
 def test_an_image_and_a_list_are_never_the_same(shelf: Shelf) -> None:

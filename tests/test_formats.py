@@ -15,6 +15,7 @@ from registrylab.images import make_index as make_lab_index
 from registrylab.registry import registry
 
 from migrate.images.content import Content, content_of, created, differences, docker_only_fields
+from migrate.images.conversion import CannotConvertError, TargetFormat, convert, make_index
 from migrate.images.formats import (
     DOCKER_CONFIG,
     DOCKER_LIST,
@@ -24,14 +25,10 @@ from migrate.images.formats import (
     OCI_CONFIG,
     OCI_INDEX,
     OCI_MANIFEST,
-    CannotConvertError,
     Descriptor,
     ImageManifest,
     Kind,
     NotAnImageManifestError,
-    TargetFormat,
-    convert,
-    make_index,
     manifest_of,
     parse_image_manifest,
     platform_name,
@@ -644,7 +641,8 @@ def test_each_difference_in_how_it_runs_is_named(key: str, value: object) -> Non
 
 def test_all_differences_are_named_at_once() -> None:
     other = changed(other_config(Env=["B=1"], Cmd=["y"]), diff_ids=("sha256:0", "sha256:9"))
-    assert differences(content(), other) == ["layers differ (from the 2. of 2 on)", "Env differs", "Cmd differs"]
+    layers = "layers differ (number 2 of 2 is the first that does)"
+    assert differences(content(), other) == [layers, "Env differs", "Cmd differs"]
 
 
 def test_more_or_fewer_layers_are_counted() -> None:
@@ -673,7 +671,7 @@ def test_configs_that_tell_no_diff_ids_leave_the_layers_to_be_compared() -> None
     assert base.diff_ids is None
     assert differences(base, changed(base, config_digest="sha256:other")) == []
     found = differences(base, changed(base, layers=("sha256:other",)))
-    assert found == ["layers differ (from the 1. of 1 on)"]
+    assert found == ["layers differ (number 1 of 1 is the first that does)"]
 
 
 def test_empty_layers_that_schema_1_conversions_drop_do_not_count() -> None:

@@ -13,7 +13,13 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from migrate.images.formats import DOCKER_SCHEMA1, CannotConvertError, ImageManifest, parse_image_manifest, sha256
+from migrate.images.conversion import CannotConvertError
+from migrate.images.formats import (
+    DOCKER_SCHEMA1,
+    ImageManifest,
+    parse_image_manifest,
+    sha256,
+)
 from migrate.images.schema1 import can_be_built, oci_config
 from migrate.images.unpacking import StrangeLayerError, Unpacked, Watcher
 

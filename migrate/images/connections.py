@@ -1,14 +1,10 @@
 """HTTP connections of one registry: certificate authorities, proxies, redirects, and an end to answers that drip.
 
-The only module that knows urllib3 (2.x). Connections are kept alive and shared by all threads. urllib3 waits for each
-byte anew, so an answer that sends one now and then is never too slow for it. Here the whole of an answer has a slowest
-pace, its head as well.
+The only module that knows urllib3 (2.x). Connections are kept alive and shared by all threads.
 """
 
-import io
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -33,6 +29,7 @@ from urllib3.exceptions import TimeoutError as Urllib3TimeoutError
 from migrate.bandwidth.refused import MARK
 from migrate.errors import UsageError
 from migrate.images.failures import Failure, FailureClass
+from migrate.images.watched import TOO_SLOW, Watched
 from migrate.printable import printable
 from migrate.proxies import proxy_url
 
@@ -42,8 +39,6 @@ Body = bytes | Iterable[bytes] | None
 CHUNK = 256 * 1024
 """Bytes of a body that are read and passed on at a time."""
 
-_SLOWEST = 1024.0
-"""Bytes a second below which an answer is given up, once its patience is used."""
 _KEPT = 256
 """Connections to one address that are kept for the next request; more are made where more are needed at a time."""
 _MOST_REDIRECTS = 10
@@ -304,21 +299,18 @@ def _tls(ca_file: Path | None, insecure: bool) -> ssl.SSLContext:
     return context
 
 
-# --- answers that drip ------------------------------------------------------------------------------------------
-
-
 def _pools(patience: float) -> dict[str, Any]:
     """urllib3's pools, with connections whose answers may not drip."""
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            self.sock = _Watched(self.sock, patience)
+            self.sock = Watched(self.sock, patience)
 
     class Tls(HTTPSConnection):
         def connect(self) -> None:
             super().connect()
-            self.sock = _Watched(self.sock, patience)
+            self.sock = Watched(self.sock, patience)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain
@@ -327,56 +319,6 @@ def _pools(patience: float) -> dict[str, Any]:
         ConnectionCls = Tls
 
     return {"http": PlainPool, "https": TlsPool}
-
-
-class _Watched:
-    """A socket; counts what an answer has cost in waiting since the request's last byte was sent."""
-
-    def __init__(self, sock: Any, patience: float) -> None:
-        self._sock = sock
-        self._patience = patience
-        self._waited = self._received = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def sendall(self, data: Any) -> None:
-        self._waited = self._received = 0.0
-        self._sock.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What http.client reads answers from."""
-        return io.BufferedReader(_WatchedReader(self, self._sock.makefile("rb", buffering=0)), 64 * 1024)
-
-    def count(self, seconds: float, size: int) -> None:
-        """Some bytes came.
-
-        Raises:
-            TimeoutError: too slowly.
-        """
-        self._waited += seconds
-        self._received += size
-        if size and self._waited > self._patience + self._received / _SLOWEST:
-            raise TimeoutError(f"{self._received:.0f} bytes came in {self._waited:.0f} s, and that was not all")
-
-
-class _WatchedReader(io.RawIOBase):
-    def __init__(self, watched: _Watched, raw: io.RawIOBase) -> None:
-        self._watched = watched
-        self._raw = raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        started = time.monotonic()
-        size = self._raw.readinto(buffer)
-        self._watched.count(time.monotonic() - started, size or 0)
-        return size
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 # --- failures ---------------------------------------------------------------------------------------------------
@@ -408,7 +350,7 @@ def _failure(error: HTTPError) -> Failure:
     if isinstance(error, Urllib3TimeoutError) and not isinstance(
         error, NewConnectionError
     ):  # which is one, for urllib3
-        drips = "that was not all" in text
+        drips = TOO_SLOW in text
         return Failure(FailureClass.TIMEOUT, text if drips else "timed out")
     if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
         plain = " (does it speak HTTP without TLS?)" if "WRONG_VERSION_NUMBER" in text else ""

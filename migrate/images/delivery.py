@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from migrate.images.conversion import CannotConvertError, convert, make_index
 from migrate.images.formats import (
     DOCKER_LIST,
     OCI_INDEX,
-    CannotConvertError,
     Descriptor,
     ImageManifest,
     Kind,
     child_name,
-    convert,
-    make_index,
 )
 from migrate.images.schema1 import can_be_built
 from migrate.manifest import ALL_PLATFORMS, ImageOptions

@@ -1,4 +1,4 @@
-"""Image manifests as bytes and as values: read them, convert them by media type. Pure.
+"""Image manifests as bytes and as values. Pure.
 
 Sources: OCI image specification 1.1 (manifest.md, image-index.md, config.md); Docker image manifest version 2
 schema 1 and 2, as docker/distribution 2.8 documents them.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from sys import intern
-from typing import Any, Literal
+from typing import Any
 
 from migrate.printable import printable
 from migrate.reference import valid_digest
@@ -33,39 +33,8 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 _MAX_BLOB_BYTES = 2**44
 """No blob is that large; a size beyond it is a lie, and sums of such sizes would fit into no database."""
 _MAX_NESTING = 64
-
-_LAYERS = {
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.docker.image.rootfs.diff.tar.zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
-    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": (
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
-    ),
-    "application/vnd.docker.image.rootfs.foreign.diff.tar": "application/vnd.oci.image.layer.nondistributable.v1.tar",
-}
-_MISNAMED_CONFIGS = ("application/octet-stream", "application/json", "text/html", "")
+MISNAMED_CONFIGS = ("application/octet-stream", "application/json", "text/html", "")
 """Old dockers and registries gave these types to the configs of images; docker still takes them for images."""
-
-TargetFormat = Literal["oci", "docker", "keep"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """What one format calls a manifest, and how the other format's names of configs and layers become its own."""
-
-    manifest: str
-    configs: Mapping[str, str]
-    layers: Mapping[str, str]
-
-
-_NAMES = {
-    "oci": _Names(OCI_MANIFEST, dict.fromkeys((DOCKER_CONFIG, *_MISNAMED_CONFIGS), OCI_CONFIG), _LAYERS),
-    "docker": _Names(
-        DOCKER_MANIFEST,
-        {OCI_CONFIG: DOCKER_CONFIG},
-        {oci: docker for docker, oci in _LAYERS.items()},
-    ),
-}
 
 
 class Kind(StrEnum):
@@ -79,10 +48,6 @@ class Kind(StrEnum):
 
 class NotAnImageManifestError(ValueError):
     """The bytes are not an image manifest that this tool knows; the message says what they are instead."""
-
-
-class CannotConvertError(ValueError):
-    """Renaming media types is not enough here; the message says what stands in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +87,7 @@ class ImageManifest:
         if self.media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
             return Kind.SCHEMA1
         config = self.config.media_type
-        misnamed = self.media_type == DOCKER_MANIFEST and config in _MISNAMED_CONFIGS
+        misnamed = self.media_type == DOCKER_MANIFEST and config in MISNAMED_CONFIGS
         return Kind.IMAGE if misnamed or config in (OCI_CONFIG, DOCKER_CONFIG) else Kind.ARTIFACT
 
     @cached_property
@@ -140,7 +105,7 @@ class ImageManifest:
         """Base first. Of schema 1: without the empty throw-away layers, sizes unknown."""
         if self.media_type in (DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED):
             return tuple(_schema1_layers(self.document))
-        return tuple(_descriptor(layer) for layer in _layer_entries(self.document))
+        return tuple(_descriptor(layer) for layer in layer_entries(self.document))
 
     @cached_property
     def children(self) -> tuple[Descriptor, ...]:
@@ -224,7 +189,7 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _layer_entries(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+def layer_entries(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The layers of a document; programs written in Go say null where there are none."""
     return document.get("layers") or []
 
@@ -327,73 +292,6 @@ def _schema1_history(document: dict[str, Any]) -> list[dict[str, Any]]:
 def schema1_newest(document: dict[str, Any]) -> dict[str, Any]:
     """The newest entry of a schema 1 history, which is the image's config."""
     return next(iter(_schema1_history(document)), {})
-
-
-# --- conversion -------------------------------------------------------------------------------------------------
-
-
-def convert(manifest: ImageManifest, target: TargetFormat) -> ImageManifest:
-    """The same image in another format, by media type alone: config and layers stay as they are.
-
-    An image that has the format already, or `keep`, comes back byte for byte. One that mixes the names of both
-    formats gets those of the wanted one (skopeo 1.9.3 leaves them mixed).
-
-    Raises:
-        CannotConvertError: schema 1, an index (see make_index), or a media type that the other format has no name for.
-    """
-    if manifest.kind in (Kind.SCHEMA1, Kind.INDEX):
-        raise CannotConvertError(f"{manifest.kind} is not converted by its media types")
-    if target == "keep":
-        return manifest
-    names = _NAMES[target]
-    renames = manifest.config.media_type in names.configs or any(x.media_type in names.layers for x in manifest.layers)
-    if manifest.media_type == names.manifest and not renames:
-        return manifest
-    document = {
-        "schemaVersion": 2,
-        "mediaType": names.manifest,
-        "config": _renamed(manifest.document["config"], names.configs),
-        "layers": [_renamed(layer, names.layers) for layer in _layer_entries(manifest.document)],
-    }
-    if target == "oci" and manifest.document.get("annotations"):
-        document["annotations"] = manifest.document["annotations"]
-    return manifest_of(document)
-
-
-def _renamed(descriptor: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    media_type = descriptor["mediaType"]
-    if media_type not in names and media_type not in names.values():
-        raise CannotConvertError(f"the other format has no name for {printable(str(media_type))}")
-    return {**descriptor, "mediaType": names.get(media_type, media_type)}
-
-
-def make_index(source: ImageManifest, children: Mapping[Descriptor, ImageManifest], media_type: str) -> ImageManifest:
-    """An index of the converted children, in the source's order and with its platforms and annotations.
-
-    Args:
-        source: the index as the source has it.
-        children: what the source names -> what stands at the target for it; others are left out.
-        media_type: of the new index.
-    """
-    entries = [
-        _entry(entry, children[child])
-        for entry, child in zip(source.document["manifests"], source.children, strict=True)
-        if child in children
-    ]
-    if entries == source.document["manifests"] and source.media_type == media_type:
-        return source
-    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
-    if source.document.get("annotations") and media_type == OCI_INDEX:
-        document["annotations"] = source.document["annotations"]
-    return manifest_of(document)
-
-
-def _entry(entry: Mapping[str, Any], child: ImageManifest) -> dict[str, Any]:
-    """An index's entry for what a child became; `data` would be the child as it was."""
-    if entry["digest"] == child.digest:
-        return {**entry, "mediaType": child.media_type}
-    kept = {key: value for key, value in entry.items() if key != "data"}
-    return {**kept, "mediaType": child.media_type, "digest": child.digest, "size": len(child.body)}
 
 
 def manifest_of(document: dict[str, Any]) -> ImageManifest:

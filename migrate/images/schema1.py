@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from migrate.images.conversion import CannotConvertError
 from migrate.images.formats import (
     OCI_CONFIG,
     OCI_MANIFEST,
-    CannotConvertError,
     Descriptor,
     ImageManifest,
     manifest_of,

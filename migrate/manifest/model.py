@@ -4,188 +4,44 @@ The JSON Schema that editors use is generated from these classes. What cannot be
 checks.py.
 """
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
-from migrate.manifest import tags
-from migrate.quantities import parse_duration, parse_size, quoted
-from migrate.reference import canonical_host, is_host, valid_host, valid_path, valid_tag
+from migrate.manifest.values import (
+    BY_TYPE,
+    OTHER,
+    TEXT,
+    Duration,
+    Engine,
+    EnvName,
+    Format,
+    Host,
+    NonEmptyList,
+    OnConflict,
+    Platforms,
+    Project,
+    SemverRange,
+    Server,
+    Size,
+    SourceProject,
+    Stream,
+    TargetPath,
+    Text,
+    TextOrList,
+    Version,
+    wrong,
+)
 
 RAHTI1_REGISTRY = "docker-registry.rahti.csc.fi"
 RAHTI2_REGISTRY = "image-registry.apps.2.rahti.csc.fi"
-
-_PROJECT = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_STREAM = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9.]+)?")
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def wrong(message: str) -> PydanticCustomError:
-    """A validation error whose words are meant for the user; braces in them are kept as they are."""
-    return PydanticCustomError("wrong", "{words}", {"words": message})
-
-
-def _needed(what: str) -> PydanticCustomError:
-    """A validation error that says which sort of value is needed; what was found instead is said with it."""
-    return PydanticCustomError("needed", "{needed}", {"needed": what})
-
-
-def _version(value: object) -> object:
-    if type(value) is not int or value != 1:
-        raise _needed("the number 1")
-    return value
-
-
-def _text(text: str) -> str:
-    if _CONTROL.search(text):
-        raise wrong(f"{quoted(text)} has a control character in it: write plain text")
-    return text
-
-
-def valid_project(text: str) -> bool:
-    """Whether the text can be the name of an OpenShift project."""
-    return _PROJECT.fullmatch(text) is not None
-
-
-def _project(text: str) -> str:
-    if not valid_project(text):
-        raise wrong(f"{quoted(text)} is not a project name: lower-case letters, digits and -, at most 63 characters")
-    return text
-
-
-def _source_project(text: str) -> str:
-    if not valid_path(text) or "/" in text:
-        raise wrong(f"{quoted(text)} is not the name of a source project: lower-case letters, digits and -")
-    return text
-
-
-def _stream(text: str) -> str:
-    if not _STREAM.fullmatch(text):
-        raise wrong(f"{quoted(text)} is not an image stream's name: write it without project and tag, such as web")
-    return text
-
-
-def _host(text: str) -> str:
-    if "://" in text:
-        raise wrong(
-            f"{quoted(text)} is a URL: write the host alone, and `plainHttp: true` where the registry has no TLS"
-        )
-    if not valid_host(text):
-        raise wrong(f"{quoted(text)} is not a registry host such as registry.example.org or localhost:5000")
-    return canonical_host(text)
-
-
-def _server(text: str) -> str:
-    if "@" in text:
-        raise wrong("an API address holds no login: write https://host:port, and say tokenEnv or tokenFile beside it")
-    if not re.fullmatch(r"https?://[^\s/]+/?", text):
-        raise wrong(f"{quoted(text)} is not an API address such as https://api.2.rahti.csc.fi:6443")
-    return text
-
-
-def _env(value: object) -> object:
-    if not isinstance(value, str) or not _ENV.fullmatch(value):
-        raise wrong("this must be the NAME of an environment variable, such as RAHTI_TOKEN, never the secret itself")
-    return value
-
-
-def _size(value: object) -> int:
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise _needed("a size such as 16MiB or 5GB")
-    try:
-        return parse_size(str(value))
-    except ValueError as error:
-        raise wrong(str(error)) from None
-
-
-def _duration(value: object) -> float:
-    if not isinstance(value, str):
-        raise _needed("a duration such as 90s, 10m or 2h")
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise wrong(str(error)) from None
-    if not seconds:
-        raise wrong(f"{quoted(value)} is no time at all: write a duration such as 90s, 10m or 2h")
-    return seconds
-
-
-def _platform(text: str) -> str:
-    if text == "all":
-        raise wrong("`all` does not stand in a list: write `platforms: all`")
-    if not _PLATFORM.fullmatch(text):
-        raise wrong(f"{quoted(text)} is not a platform such as linux/amd64 or linux/arm64/v8")
-    return text
-
-
-def _semver(text: str) -> str:
-    try:
-        tags.parse_range(text)
-    except ValueError as error:
-        raise wrong(str(error)) from None
-    return text
-
-
-def _target_path(text: str) -> str:
-    path, colon, tag = text.partition(":")
-    if "@" in text:
-        raise wrong("the target cannot be a digest: write <project>/<name> or <project>/<name>:<tag>")
-    if is_host(text.partition("/")[0]) and "/" in text:
-        raise wrong(
-            f"{quoted(text)} names a registry, and that is target.registry's place: write <project>/<name> or"
-            " <project>/<name>:<tag>"
-        )
-    if not valid_path(path) or "/" not in path or (colon and not valid_tag(tag)):
-        raise wrong(f"{quoted(text)} is not a target: write <project>/<name> or <project>/<name>:<tag>")
-    return text
-
-
-Text = Annotated[str, Field(min_length=1), AfterValidator(_text)]
-Project = Annotated[str, AfterValidator(_project)]
-SourceProject = Annotated[str, AfterValidator(_source_project)]
-Stream = Annotated[str, AfterValidator(_stream)]
-Host = Annotated[str, AfterValidator(_host)]
-EnvName = Annotated[str, BeforeValidator(_env)]
-Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]})]
-Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema({"type": "string", "examples": ["2h"]})]
-Platform = Annotated[str, AfterValidator(_platform)]
-SemverRange = Annotated[str, AfterValidator(_semver)]
-TargetPath = Annotated[str, AfterValidator(_target_path)]
-
-Format = Literal["oci", "docker", "keep"]
-OnConflict = Literal["fail", "skip", "overwrite"]
-Engine = Literal["auto", "skopeo"]
-
-TEXT, OTHER = "(text)", "(other)"
-
-
-def _text_or_other(value: object) -> str:
-    return TEXT if isinstance(value, str) else OTHER
-
-
-_BY_TYPE = Discriminator(_text_or_other)
-"""Chooses a union's member by whether the value is text, so that errors speak of one member only."""
-
-NonEmptyList = Field(min_length=1)
-Platforms = Annotated[
-    Annotated[Literal["all"], Tag(TEXT)] | Annotated[list[Platform], NonEmptyList, Tag(OTHER)], _BY_TYPE
-]
-TextOrList = Annotated[Annotated[Text, Tag(TEXT)] | Annotated[list[Text], NonEmptyList, Tag(OTHER)], _BY_TYPE]
 
 
 class Model(BaseModel):
@@ -213,7 +69,7 @@ class Api(Model):
     """How the OpenShift API of one side is reached."""
 
     kubeconfig_context: Text | None = Field(None, description="a context of your kubeconfig")
-    server: Annotated[str, AfterValidator(_server)] | None = Field(None, description="https://host:port")
+    server: Server | None = Field(None, description="https://host:port")
     token_env: EnvName | None = None
     token_file: Text | None = None
     ca_file: Text | None = None
@@ -339,7 +195,7 @@ class RewriteOptions(Model):
 class WorkloadEntry(Model):
     """Kubernetes YAML to rewrite."""
 
-    from_: Annotated[Annotated[Text, Tag(TEXT)] | Annotated[WorkloadSource, Tag(OTHER)], _BY_TYPE] = Field(
+    from_: Annotated[Annotated[Text, Tag(TEXT)] | Annotated[WorkloadSource, Tag(OTHER)], BY_TYPE] = Field(
         alias="from", description="a file, a folder, or {cluster: source, project: P}"
     )
     to: Text = Field(description="the folder for the rewritten files")
@@ -403,7 +259,7 @@ class Transfer(Model):
     """How the copying is done."""
 
     jobs: Annotated[
-        Annotated[Literal["auto"], Tag(TEXT)] | Annotated[int, Field(ge=1, le=1024), Tag(OTHER)], _BY_TYPE
+        Annotated[Literal["auto"], Tag(TEXT)] | Annotated[int, Field(ge=1, le=1024), Tag(OTHER)], BY_TYPE
     ] = "auto"
     link_max_missing: Size = 16 * 2**20
     manifest_puts_per_repository: Annotated[int, Field(ge=1)] = 2
@@ -414,7 +270,7 @@ class Transfer(Model):
 class ManifestFile(Model):
     """rahti-migrate manifest: what to move from one OpenShift registry to another."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)] = Field(description="a manifest begins with `version: 1`")
+    version: Version = Field(description="a manifest begins with `version: 1`")
     source: SourceSide = Field(default_factory=SourceSide)
     target: TargetSide = Field(default_factory=TargetSide)
     projects: dict[SourceProject, Project] = Field(
@@ -423,7 +279,7 @@ class ManifestFile(Model):
     defaults: Defaults = Field(default_factory=Defaults)
     images: (
         Annotated[
-            list[Annotated[Annotated[Text, Tag(TEXT)] | Annotated[ImageEntry, Tag(OTHER)], _BY_TYPE]], NonEmptyList
+            list[Annotated[Annotated[Text, Tag(TEXT)] | Annotated[ImageEntry, Tag(OTHER)], BY_TYPE]], NonEmptyList
         ]
         | None
     ) = Field(None, description="what to move: names, or mappings with from, to, tags and the defaults' keys")

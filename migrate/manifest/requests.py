@@ -5,16 +5,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from migrate.manifest.model import (
-    Defaults,
-    Engine,
-    Format,
-    ImageEntry,
-    OnConflict,
-    SourceSide,
-    TagSelector,
-    TargetSide,
-)
+from migrate.manifest.model import Defaults, ImageEntry, SourceSide, TagSelector, TargetSide
+from migrate.manifest.values import Engine, Format, OnConflict
 from migrate.quantities import quoted
 from migrate.reference import Reference, Repository, is_host, parse_reference
 

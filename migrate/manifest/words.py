@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from migrate.manifest.model import OTHER
 from migrate.manifest.schema import description, is_required, known_keys
+from migrate.manifest.values import OTHER
 from migrate.manifest.yaml_source import Loc, Problem, Source
 from migrate.quantities import quoted
 
