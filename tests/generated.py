@@ -28,7 +28,7 @@ _EXIT_CODES = """\
 | 0 | all done, nothing left |
 | 1 | could not go on (registry or API out of reach, no skopeo, the state held by another process, a full disk, a bug) |
 | 2 | wrong usage or wrong manifest; nothing was attempted |
-| 3 | finished, but something failed, conflicts, is refused or does not verify: see what is printed, mend, run again |
+| 3 | finished, but something failed, conflicts, is refused or does not verify: correct what is named, run again |
 | 4 | a login is missing, refused or expired |
 | 5 | stopped at a limit that was asked for; run again |
 | 130 | interrupted (Ctrl-C, SIGTERM); the state is good; run again |
@@ -39,10 +39,11 @@ def cli_reference() -> str:
     """docs/cli.md."""
     commands = _commands(get_command(app))
     assert set(commands) == set(COMMANDS)
-    parts = ["# The command line", "", "Made from the code; `make docs` writes it anew.", "", _EXIT_CODES]
+    parts = ["# The command line", "", "Made from the code by `make docs`.", "", _EXIT_CODES]
     for name in COMMANDS:
         words, _, example = inspect.cleandoc(commands[name].help).partition("Example: ")
-        rows = [f"| {_parameter(parameter)} | {parameter.help} |" for parameter in commands[name].params]
+        cells = [(_cell(_parameter(each)), _cell(each.help + _default(each))) for each in commands[name].params]
+        rows = [f"| {parameter} | {says} |" for parameter, says in cells]
         parts += [f"## rahti-migrate {name}", "", " ".join(words.split()), "", f"```sh\n{example.strip()}\n```", ""]
         parts += ["| | |", "|---|---|", *rows, ""] if rows else []
     return "\n".join(parts)
@@ -65,13 +66,24 @@ def _parameter(parameter: Any) -> str:
     return ", ".join(f"`{option}{value}`" for option in parameter.opts)
 
 
+def _cell(text: str) -> str:
+    """What Markdown would take for the cell's end, or for HTML."""
+    return text.replace("|", "\\|").replace("<", "\\<")
+
+
+def _default(parameter: Any) -> str:
+    """What holds where an option is not given, as its help shows it."""
+    shown = parameter.default if parameter.show_default and parameter.opts[0].startswith("-") else None
+    return f"  [default: {shown}]" if shown else ""
+
+
 def failures() -> str:
     """docs/failures.md."""
     lines = [
         "# When a copy fails",
         "",
         "Every failure has a class; the state, the reports and `--format json` name it. Made from the table in",
-        "`migrate/images/failures.py`; `make docs` writes it anew. *Tried again*: by the same run, five tries in all,",
+        "`migrate/images/failures.py` by `make docs`. *Tried again*: by the same run, five tries in all,",
         "after growing and random waits, or as long as the registry asks to wait.",
         "",
         "| class | what it means | what to do | tried again |",

@@ -78,7 +78,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
     (
         "bracket-too-many",
         V + "images: [a]]\n",
-        "2:12: not YAML: this does not fit what stands before it: mend the indentation, or put the value in quotes",
+        "2:12: not YAML: this does not fit what stands before it: correct the indentation, or put the value in quotes",
     ),
     (
         "comma-too-many",
@@ -113,17 +113,17 @@ CASES: list[tuple[str, str | bytes, str]] = [
     (
         "second-colon",
         V + "images: a: b\n",
-        "2:10: not YAML: no `:` can stand here: mend the indentation, or put the value in quotes",
+        "2:10: not YAML: no `:` can stand here: correct the indentation, or put the value in quotes",
     ),
     (
         "key-without-colon",
         "version 1\nimages: [a]\n",
-        "2:7: not YAML: no `:` can stand here: mend the indentation, or put the value in quotes",
+        "2:7: not YAML: no `:` can stand here: correct the indentation, or put the value in quotes",
     ),
     (
         "wrong-indentation",
         V + "source:\n    registry: a.b\n  plainHttp: true\n",
-        "4:3: not YAML: this does not fit what stands before it: mend the indentation, or put the value in quotes",
+        "4:3: not YAML: this does not fit what stands before it: correct the indentation, or put the value in quotes",
     ),
     (
         "list-beside-its-key",
@@ -144,7 +144,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
     (
         "text-after-the-end",
         VA + "...\nmore\n",
-        "4:1: not YAML: the manifest has ended before this: take it out, or mend the brackets",
+        "4:1: not YAML: the manifest has ended before this: take it out, or correct the brackets",
     ),
     # YAML that no manifest needs
     ("key-twice", VA + "images: [b]\n", "3:1: `images` stands here a second time (first in line 2): keep one"),
@@ -663,7 +663,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
     (
         "command-with-an-open-quote",
         VA + "source: {login: {command: 'sh -c \"hush'}}\n",
-        "3:27: source.login.command: cannot be split like a shell does (no closing quotation): mend the"
+        "3:27: source.login.command: cannot be split like a shell does (no closing quotation): correct the"
         " quotes, or write a list",
     ),
     (

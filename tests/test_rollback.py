@@ -114,7 +114,7 @@ def test_what_a_killed_run_may_have_made_is_known_by_its_manager(clusters: Clust
     meta = {"name": "web", "namespace": "my-app-2"}
     clusters.new.apply({"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 1}]}})
     ran = clusters.run("rollback", manifest)
-    assert "left      Service/web of project my-app-2: was made anew by somebody else: left as it is" in ran.out
+    assert "left      Service/web of project my-app-2: was made again by somebody else: left as it is" in ran.out
     assert names(clusters, "Service") == {"web"}
     assert names(clusters, "Deployment") == set()
 
@@ -134,7 +134,7 @@ def test_what_was_made_anew_by_somebody_is_left(clusters: Clusters) -> None:
     clusters.new.delete("Deployment", "my-app-2", "web")
     clusters.new.apply({"kind": "Deployment", "metadata": {"name": "web", "namespace": "my-app-2"}, "spec": {}})
     ran = clusters.run("rollback", manifest)
-    assert "was made anew by somebody else" in ran.out
+    assert "was made again by somebody else" in ran.out
     assert names(clusters, "Deployment") == {"web"}
 
 

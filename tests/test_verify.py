@@ -201,7 +201,7 @@ def test_a_verdict_of_unknown_says_what_to_do(ends: Ends, source: LabClient, tar
         ran = ends.run("verify", ends.through(manifest, target=near.host), "--state", "other.db")
     assert ran.code == 3
     assert "To bring" not in ran.out
-    assert "See to what is named as unknown" in ran.out
+    assert "Deal with what is named as unknown" in ran.out
 
 
 def test_refused_tags_are_not_verified_whoever_asks(ends: Ends, source: LabClient) -> None:

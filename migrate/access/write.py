@@ -27,7 +27,7 @@ class Writing:
 class Written:
     """A change was sent; `document` is what stands there now, or `error` says why it was not taken.
 
-    With `again` it is planned anew, because somebody changed something at the same time.
+    With `again` it is planned again, because somebody changed something at the same time.
     """
 
     change: Change

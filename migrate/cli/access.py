@@ -38,7 +38,9 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would
 
 app = typer.Typer(
     name="access",
-    help="Who may pull from the target projects.",
+    help="""Who may pull from the target projects, as `access` in the manifest says.
+
+    Example: rahti-migrate access plan my-app.yaml""",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -52,7 +54,7 @@ def plan(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Show what the target projects grant now, and what would be added; writes nothing.
+    """Say what is granted now and what would be; writes nothing.
 
     Example: rahti-migrate access plan my-app.yaml
     """
@@ -79,7 +81,7 @@ def apply(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Add what is missing; nothing of others is changed, and `access revert` takes it back.
+    """Grant what is missing. Nothing of others is changed, and `access revert` takes it back.
 
     Example: rahti-migrate access apply my-app.yaml
     """
@@ -100,7 +102,7 @@ def revert(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Take back exactly what `access apply` did; what others did since stays.
+    """Take back what `access apply` did. What others did since stays.
 
     Example: rahti-migrate access revert my-app.yaml
     """
@@ -125,7 +127,7 @@ def verify(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Prove each grant: by pulling as the grantee would, else by asking the API about them.
+    """Prove each grant. By pulling as the grantee would, else by asking the API about them.
 
     Example: rahti-migrate access verify my-app.yaml
     """

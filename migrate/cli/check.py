@@ -48,7 +48,7 @@ def check(
             result([*check_lines(found), "", checks_summary(found)])
             ready = code == ExitCode.OK
             again = command_line("run" if ready else "check", manifest, options_given(state, project))
-            result([f"Next: {again}" if ready else f"See to what failed, then look again: {again}"])
+            result([f"Next: {again}" if ready else f"Deal with what failed, then check again: {again}"])
     return code
 
 

@@ -254,7 +254,7 @@ def next_step(run: Run, outcome: Outcome) -> list[str]:
         return [f"Stopped at {outcome.limit}; what is done is recorded. To go on: {run.command()}"]
     if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):
         return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
-    return [f"See to what is named above, then run again: {run.command()}"]
+    return [f"Deal with what is named above, then run again: {run.command()}"]
 
 
 def _print_plan(plan: Plan, since: Since | None) -> None:

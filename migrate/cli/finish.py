@@ -44,9 +44,12 @@ from migrate.report.elsewhere import pointer_lines
 from migrate.report.finish import WorkloadPlan, plan_document, plans_lines
 from migrate.state.memory import State
 
-ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is written to a cluster.")]
+ApplyOption = Annotated[
+    bool, typer.Option("--apply", help="Apply it; without this option nothing is written to a cluster.")
+]
 WaitOption = Annotated[
-    str, typer.Option("--wait", metavar="TIME", help="With --apply: follow the rollouts for so long, such as 10m.")
+    str,
+    typer.Option("--wait", metavar="TIME", help="With --apply: wait for the rollouts, at most this time, such as 10m."),
 ]
 
 

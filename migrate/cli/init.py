@@ -26,18 +26,19 @@ from migrate.manifest import Manifest, ManifestError, parse_manifest
 from migrate.quantities import FEW, count, format_size
 
 ProjectsArgument = Annotated[
-    list[str], typer.Argument(metavar="PROJECT...", help="Source projects; OLD=NEW where the target's name is another.")
+    list[str],
+    typer.Argument(metavar="PROJECT...", help="Source projects; OLD=NEW where the target project has another name."),
 ]
 ToOption = Annotated[
     Path | None,
-    typer.Option("--to", metavar="FILE", help="Where to write it.  [default: <first project>.yaml]"),
+    typer.Option("--to", metavar="FILE", help="The manifest to write.  [default: <first project>.yaml]"),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 InUseOption = Annotated[
-    bool, typer.Option("--only-in-use", help="Only what workloads name; the rest stands there as comments.")
+    bool, typer.Option("--only-in-use", help="Take only what workloads name; the rest becomes comments.")
 ]
 LikeOption = Annotated[
-    Path | None, typer.Option("--like", metavar="MANIFEST", help="Take both ends from this manifest.")
+    Path | None, typer.Option("--like", metavar="MANIFEST", help="Take source and target from this manifest.")
 ]
 SourceContextOption = Annotated[
     str, typer.Option("--source-context", metavar="CONTEXT", help="Kubeconfig context of the source.")
@@ -50,7 +51,8 @@ SourceRegistryOption = Annotated[
     typer.Option(
         "--source-registry",
         metavar="HOST",
-        help="Its registry, if not Rahti 1's; http://HOST without TLS.",
+        help="Registry of the source; http://HOST for one without TLS."
+        "  [default: that of its context's cluster, else Rahti 1's]",
     ),
 ]
 TargetRegistryOption = Annotated[
@@ -58,7 +60,8 @@ TargetRegistryOption = Annotated[
     typer.Option(
         "--target-registry",
         metavar="HOST",
-        help="Its registry, if not Rahti 2's; http://HOST without TLS.",
+        help="Registry of the target; http://HOST for one without TLS."
+        "  [default: that of its context's cluster, else Rahti 2's]",
     ),
 ]
 

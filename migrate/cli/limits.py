@@ -21,7 +21,7 @@ MaxDurationOption = Annotated[
     typer.Option(
         "--max-duration",
         metavar="TIME",
-        help="End after so long, such as 6h or 90m, with exit code 5; run again to go on.",
+        help="Stop after this time, such as 6h or 90m, with exit code 5; run again to go on.",
         show_default=False,
     ),
 ]
@@ -30,7 +30,7 @@ MaxBytesOption = Annotated[
     typer.Option(
         "--max-bytes",
         metavar="SIZE",
-        help="Send no more than this, such as 500GB; then exit code 5.",
+        help="Stop before more than this is sent, such as 500GB, with exit code 5; run again to go on.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ RateOption = Annotated[
     typer.Option(
         "--bwlimit",
         metavar="RATE",
-        help="Bytes a second at most, such as 50MB, of all workers together, in each direction.",
+        help="Bytes a second at most in each direction, all workers together, such as 50MB.",
         show_default=False,
     ),
 ]
@@ -48,7 +48,7 @@ OrderOption = Annotated[
     typer.Option(
         "--order",
         metavar="ORDER",
-        help="What comes first: fastest (of all of it), smallest, largest, in-use (what workloads name).",
+        help="What comes first: fastest (the whole ends soonest), smallest, largest, in-use (what workloads name).",
     ),
 ]
 

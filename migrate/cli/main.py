@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_command
 
 from migrate import __version__
@@ -22,25 +22,53 @@ from migrate.errors import ExitCode, MigrateError, StoppedError
 
 log = logging.getLogger(__name__)
 
-COMMANDS = {
-    "demo": "show everything on two local registries",
-    "init": "write a manifest of what the source projects hold",
-    "check": "look whether all is ready; writes nothing",
-    "plan": "say what would be copied, and why; writes nothing",
-    "copy": "copy what the plan lists; run it again to go on",
-    "verify": "compare every tag with the source, by content",
-    "access": "plan, apply, revert or verify who may pull",
-    "rewrite": "write workloads anew for the target, as files",
-    "run": "check, plan, copy, verify, then the final step",
-    "finish": "the final step: who may pull, and the workloads",
-    "status": "say where things stand, also during a run",
-    "report": "what happened, as text, HTML, JSON, CSV, Markdown",
-    "explain": "everything known about one image",
-    "rollback": "take back what was applied",
-    "schema": "print the manifest's JSON Schema, for editors",
+GROUPS = {
+    "Begin": {
+        "demo": "show everything on two local registries",
+        "init": "write a manifest from what the source projects hold",
+        "check": "say whether everything is ready; writes nothing",
+        "plan": "say what would be copied, and why; writes nothing",
+    },
+    "Move": {
+        "run": "check, plan, copy, verify, then show the final step",
+        "copy": "copy what the plan lists; run it again to go on",
+        "verify": "compare every tag with the source, by content",
+        "rewrite": "rewrite workloads for the target, as files",
+        "access": "plan, apply, verify or revert who may pull",
+        "finish": "the final step: who may pull, then the workloads",
+        "rollback": "take back what was applied",
+    },
+    "Ask": {
+        "status": "say where things stand, also during a run",
+        "report": "what happened, as text, HTML, JSON, CSV, Markdown",
+        "explain": "everything known about one image",
+        "schema": "print the manifest's JSON Schema, for editors",
+    },
 }
-"""What each does, in the order of a move. Each is a module of this package, with a function of the same name; `access`
-has commands of its own."""
+COMMANDS = [name for group in GROUPS.values() for name in group]
+"""In the order of a move. Each is a module of this package, with a function of the same name; `access` has commands of
+its own."""
+_EXAMPLE = "Example: rahti-migrate init my-app; rahti-migrate run my-app.yaml"
+
+
+class Command(TyperCommand):
+    """A command whose help calls its arguments as its words do, without Python's types."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's words
+        """After the command's name: `[OPTIONS] MANIFEST`."""
+        return ["[OPTIONS]", *(argument.display_name_raw for argument in self._arguments())]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The arguments, then the options."""
+        if arguments := [(argument.display_name_raw, argument.help or "") for argument in self._arguments()]:
+            with formatter.section("Arguments"):
+                formatter.write_dl(arguments)
+        options = [p.get_help_record(ctx) for p in self.get_params(ctx) if not isinstance(p, TyperArgument)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in options if record])
+
+    def _arguments(self) -> list[TyperArgument]:
+        return [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]
 
 
 class Commands(TyperGroup):
@@ -48,12 +76,13 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's words
         """Their names."""
-        return list(COMMANDS)
+        return COMMANDS
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - click's words
         """The list in `--help`, for which none of them is loaded."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(group.items()), col_max=12)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One of them, loaded now; all where there is none of that name, for one of them is meant."""
@@ -66,7 +95,9 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="rahti-migrate",
     cls=Commands,
-    help="Move OpenShift 3.11 projects (Rahti 1) to OpenShift 4 (Rahti 2): images, who may pull, workloads.",
+    help=f"""Move OpenShift 3.11 projects (Rahti 1) to OpenShift 4 (Rahti 2): images, who may pull, workloads.
+
+    {_EXAMPLE}""",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -79,7 +110,7 @@ def _loaded(name: str) -> Any:
     module = import_module(f"migrate.cli.{name}")
     group = getattr(module, "app", None) or typer.Typer(add_completion=False, rich_markup_mode=None)
     for function in getattr(module, "COMMANDS", None) or (getattr(module, name),):
-        group.command()(_exiting(function))
+        group.command(cls=Command)(_exiting(function))
     return get_command(group)
 
 

@@ -36,20 +36,27 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", metavar="PATH", help="Where the state is kept.  [default: state/<manifest>.db]"),
 ]
-ProjectOption = Annotated[str, typer.Option("--project", metavar="P", help="Only this project (source or target).")]
+ProjectOption = Annotated[
+    str, typer.Option("--project", metavar="P", help="Only this project, by its name at the source or at the target.")
+]
 JobsOption = Annotated[
     int,
     typer.Option(
-        "--jobs", min=0, max=1024, metavar="N", help="Copies at a time; 0 asks the manifest.", show_default=False
+        "--jobs",
+        min=0,
+        max=1024,
+        metavar="N",
+        help="Copies at a time.  [default: `transfer.jobs` of the manifest]",
+        show_default=False,
     ),
 ]
 WaitLoginOption = Annotated[
     str,
     typer.Option(
         "--wait-login",
-        metavar="DURATION",
-        help="How long to wait for a new login where one ends (90s, 2h; 0s: not at all)."
-        "  [default: for ever with a terminal, else 15m]",
+        metavar="TIME",
+        help="How long to wait for a new login when one ends, such as 2h; 0s for not at all."
+        "  [default: until it comes, on a terminal; else 15m]",
         show_default=False,
     ),
 ]
@@ -63,12 +70,12 @@ DaskOption = Annotated[
     ),
 ]
 VerboseOption = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv says every request.", show_default=False)
+    int, typer.Option("--verbose", "-v", count=True, help="Say more; with -vv every request.", show_default=False)
 ]
 LogFileOption = Annotated[
     Path | None,
     typer.Option(
-        "--log-file", metavar="FILE", help="Keep what is said, and what is done, in this file too; at most 60 MB of it."
+        "--log-file", metavar="FILE", help="Also keep what is said and done in this file; it never exceeds 60 MB."
     ),
 ]
 
@@ -79,7 +86,7 @@ _LOG_BYTES, _LOG_FILES = 10_000_000, 5
 
 
 def set_up_logging(verbose: int, log_file: Path | None = None) -> None:
-    """Log to stderr, and to a file that begins anew when it is full; the last ones are kept beside it.
+    """Log to stderr, and to a file that is begun again when it is full; the last ones are kept beside it.
 
     HTTP clients stay quiet at any level: their lines hold redirect addresses and cookies: secrets.
 
@@ -121,7 +128,7 @@ def _file_handler(path: Path, level: int) -> logging.Handler:
 
 
 def login_wait(given: str) -> float:
-    """Seconds to wait for a new login: what was given, else for ever where somebody is there to read it.
+    """Seconds to wait for a new login: what was given, else forever where somebody is there to read it.
 
     Raises:
         UsageError: that is no duration.

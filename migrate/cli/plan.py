@@ -39,7 +39,8 @@ from migrate.state.opening import read_state
 from migrate.state.reading import NoStateError
 
 SinceOption = Annotated[
-    bool, typer.Option("--since-last-run", help="List only what has changed at the source since: new, moved, gone.")
+    bool,
+    typer.Option("--since-last-run", help="List only what has changed at the source since then: new, moved, gone."),
 ]
 PruneOption = Annotated[
     bool,
@@ -79,10 +80,14 @@ def plan(
             more["notes"] = [*made.notes, *notes]
         json_document({**plan_document(made), **more})
     else:
-        result([*since_lines(since), plan_summary(made)] if since else plan_lines(made))
-        result(["", *leftover_lines(found, notes)] if prune_report else [])
+        shown = [*since_lines(since), ""] if since else []
+        shown += [*leftover_lines(found, notes), ""] if prune_report else []
+        result([*shown, plan_summary(made)] if shown else plan_lines(made))
+        given = options_given(state, project)
         if any(True for _ in made.moving):
-            result([f"Next: {command_line('copy', manifest, options_given(state, project))}"])
+            result([f"Next: {command_line('copy', manifest, given)}"])
+        elif not made.needs_attention:
+            result([f"Nothing is left to copy. Next: {command_line('verify', manifest, given)}"])
     return plan_exit_code(made)
 
 

@@ -11,7 +11,7 @@ from migrate.reference import Repository
 
 
 class PrivateAccess:
-    """skopeo's way to each registry: authfiles in a private folder, written anew when a login changes."""
+    """skopeo's way to each registry: authfiles in a private folder, written again when a login changes."""
 
     def __init__(self, session: Session, folder: Path) -> None:
         self._session = session

@@ -38,14 +38,14 @@ from migrate.report.text_form import report_lines
 from migrate.state.reading import read_records
 
 HtmlOption = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="One page for a browser; needs no other file.")
+    Path | None, typer.Option("--html", metavar="FILE", help="One page for a browser, complete in this file.")
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="All of it as one JSON document.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Everything, as one JSON document.")]
 CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="One row for each target tag.")]
-MarkdownOption = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="All of it as Markdown.")]
+MarkdownOption = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Everything, as Markdown.")]
 RunOption = Annotated[
     int,
-    typer.Option("--run", min=0, metavar="N", help="As things stood when that run ended.", show_default=False),
+    typer.Option("--run", min=0, metavar="N", help="As things stood when run N ended.", show_default=False),
 ]
 
 

@@ -51,13 +51,15 @@ MapOption = Annotated[
 ]
 OptionOption = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="One of `options` of the manifest, such as hooks=job."),
+    typer.Option(
+        "--option", metavar="NAME=VALUE", help="Set one of the rules' options (docs/rules.md), such as hooks=job."
+    ),
 ]
-DiffOption = Annotated[bool, typer.Option("--diff", help="Only show what would change, as a diff; write nothing.")]
+DiffOption = Annotated[bool, typer.Option("--diff", help="Only show what would change, as a diff; writes nothing.")]
 SecretsOption = Annotated[
-    bool, typer.Option("--secrets", help="Read the Secrets of projects too (from: {cluster: source, ...}).")
+    bool, typer.Option("--secrets", help="Where workloads are read from a cluster: its Secrets, too.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace rewritten files that were changed by hand since.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace rewritten files that were edited since.")]
 
 
 def rewrite(
@@ -73,7 +75,7 @@ def rewrite(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Write workloads anew for the target: API groups, Deployments for DeploymentConfigs, names of images, storage,
+    """Rewrite workloads for the target: API groups, Deployments for DeploymentConfigs, names of images, storage,
     hosts, limits; writes to no cluster, and never to the files it reads.
 
     Example: rahti-migrate rewrite my-app.yaml

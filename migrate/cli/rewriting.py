@@ -16,7 +16,8 @@ from migrate.cli.session import Session, session_of
 from migrate.cluster import ClusterError, Problem, advice
 from migrate.errors import MigrateError, UsageError
 from migrate.manifest import Manifest
-from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource, valid_project
+from migrate.manifest.model import ManifestFile, RewriteOptions, WorkloadEntry, WorkloadSource
+from migrate.manifest.values import valid_project
 from migrate.quantities import FEW, count, quoted
 from migrate.report import workloads as show
 from migrate.report.elsewhere import Pointer

@@ -153,7 +153,7 @@ def _said(checks: Iterable[Check], *, as_json: bool) -> list[Check]:
 
 
 def _stop_at_once(checks: Iterable[Check]) -> None:
-    """End the run where nothing at all can be done before something is mended.
+    """End the run where nothing at all can be done before something is put right.
 
     Raises:
         LoginError: a login is not taken.

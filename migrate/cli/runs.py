@@ -97,7 +97,7 @@ def _capped(session: Session, rate: int) -> Iterator[None]:
         }
     )
     if near:
-        say(f"note: --bwlimit: skopeo goes straight to {' and '.join(near)}, for that is this machine: not held back")
+        say(f"note: --bwlimit does not hold skopeo back at {' and '.join(near)}: it is this machine, without a proxy")
     from migrate.bandwidth.serving import limited  # asyncio and all: loaded by who needs it
 
     with limited(rate) as session.way:

@@ -326,7 +326,7 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
         places = f": {registry.login.places}" if registry.login.places else ""
         return LoginError(f"{end} wants a login, and none was found in {registry.login.origin}{places}", advice)
     login = registry.login.name(registry.host, scope)
-    advice = f"the login comes from {login}; log in again or mend `{name}.login`, then run again"
+    advice = f"the login comes from {login}; log in again or correct `{name}.login`, then run again"
     return LoginError(f"{end}: the registry does not accept the login: {failure.words}", advice)
 
 

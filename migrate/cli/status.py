@@ -32,12 +32,10 @@ from migrate.state.statuses import AT_TARGET, UNWANTED
 
 _EVERY_SECONDS = 2.0
 
-WatchOption = Annotated[
-    bool, typer.Option("--watch", help="Show it again every two seconds, until the run that is on has ended.")
-]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until the run has ended.")]
 MetricsOption = Annotated[
     Path | None,
-    typer.Option("--metrics", metavar="FILE", help="Write numbers for Prometheus' textfile collector, too."),
+    typer.Option("--metrics", metavar="FILE", help="Also write numbers for Prometheus' textfile collector."),
 ]
 
 

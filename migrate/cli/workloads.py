@@ -157,7 +157,7 @@ def apply_workloads(session: Session, state: State, plans: Sequence[WorkloadPlan
     """Send what was planned; nothing at all where the server refused something when it tried."""
     if any(plan.is_refused for plan in plans):
         if not as_json:
-            result(["Nothing was applied: mend what is refused, then run again."])
+            result(["Nothing was applied: correct what is refused, then run again."])
         return ExitCode.INCOMPLETE
     cluster = target_of(session)
     failed = 0

@@ -86,7 +86,7 @@ class Cluster:
 
         def pages(client: "Client") -> list[Object]:
             listed = client.list(resource, namespace=namespace, chunk_size=_PAGE)
-            return _of_pages(what, listed._inner_iter)  # lightkube 1.0 goes on for ever where pages are empty
+            return _of_pages(what, listed._inner_iter)  # lightkube 1.0 goes on forever where pages are empty
 
         return self._repeated(what, pages)
 

@@ -111,7 +111,7 @@ def _parsed(path: Path, text: str) -> _AuthFile:
     try:
         document = json.loads(text or "{}")
     except (ValueError, RecursionError):
-        raise LoginError(f"{path}: the auth file is not JSON", f"mend {path}, or log in again") from None
+        raise LoginError(f"{path}: the auth file is not JSON", f"correct {path}, or log in again") from None
     whole = _mapping(document, "it", path)
     if path.name == _LEGACY_NAME:
         return _AuthFile(path, whole, {}, "")
@@ -131,7 +131,7 @@ def _mapping(value: object, name: str, path: Path) -> dict[str, Any]:
 
 
 def _wrong(name: str, wanted: str, path: Path) -> LoginError:
-    return LoginError(f"{path}: this is no auth file: {name} is not {wanted}", f"mend {path}, or log in again")
+    return LoginError(f"{path}: this is no auth file: {name} is not {wanted}", f"correct {path}, or log in again")
 
 
 # --- entries ----------------------------------------------------------------------------------------------------

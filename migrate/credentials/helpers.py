@@ -35,7 +35,7 @@ def ask_helper(name: str, registry: str, path: Path) -> Credential | None:
     what = f"{path}: the credential helper {program!r} of {registry}"
     if not _NAME.fullmatch(name):
         words = "has a name that is none"  # and is not shown: it may be a token that was put in the wrong place
-        raise LoginError(f"{path}: the credential helper of {registry} {words}", f"mend {path}")
+        raise LoginError(f"{path}: the credential helper of {registry} {words}", f"correct {path}")
     server = _DOCKER_HUB_URL if registry == DOCKER_HUB else registry
     try:
         code, output = run_program([program, "get"], _SECONDS, given=server)

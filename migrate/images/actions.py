@@ -38,7 +38,7 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     return replace(copy, action=Action.CONFLICT, reason=words, failure=FailureClass.CONFLICT)
 
 
-def mend(copy: Copy, damage: str) -> Copy:
+def repair(copy: Copy, damage: str) -> Copy:
     """A tag that looks right and did not verify is brought again: registries can lose what a manifest names. Pure."""
     if copy.action is Action.SKIP and damage and copy.delivery and copy.failure is None:
         return replace(copy, action=Action.COPY, reason=f"verify found: {damage}", suspect=True)

@@ -18,13 +18,15 @@ from migrate.quantities import count
 from migrate.reference import Reference, Repository, valid_path, valid_tag
 
 Wanted = tuple[ImageRequest, Copy]
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class TagList:
-    """The chosen tags of a repository, and names that it lists and that can be no tags."""
+    """The chosen tags of a repository, all that it has, and names that it lists and that can be no tags."""
 
     tags: list[str]
+    there: list[str]
     odd: list[str]
 
 
@@ -49,7 +51,9 @@ def expand(
             notes += _empty(request, repositories[request], tag_lists) if found else []
             notes += _never_imported(look, repositories[request])
             if not found:
-                wanted.append((request, make(request.source, request.target_path, "").refused(_nothing_found(request))))
+                there = [name for each in repositories[request] for name in tag_lists[request, each].there]
+                failure = _nothing_found(request, there)
+                wanted.append((request, make(request.source, request.target_path, "").refused(failure)))
     return wanted, notes
 
 
@@ -80,8 +84,9 @@ def _empty(
 ) -> Iterator[str]:
     """Repositories that add nothing: usual in a project (an image stream without tags), and said all the same."""
     for repository in repositories:
-        if (request, repository) in tag_lists and not tag_lists[request, repository].tags:
-            yield f"{repository.path}: {_nothing_found(request).words}"
+        found = tag_lists.get((request, repository))
+        if found and not found.tags:
+            yield f"{repository.path}: {_nothing_found(request, found.there).words}"
 
 
 def _never_imported(look: Lookups, repositories: Iterable[Repository]) -> Iterator[str]:
@@ -108,10 +113,15 @@ def _wanted(request: ImageRequest, target: str, source: Reference, path: str, ta
     return Copy(source, Reference(Repository(target, path), tag), Action.COPY, "", request.options)
 
 
-def _nothing_found(request: ImageRequest) -> Failure:
+def _nothing_found(request: ImageRequest, there: Sequence[str]) -> Failure:
     chosen = request.tags.model_dump(exclude_none=True)
-    words = "no tag passes `tags`" if chosen else "the repository has no tags"
+    words = f"no tag passes `tags`; {tags_there(there)}" if chosen and there else "the repository has no tags"
     return Failure(FailureClass.NOT_FOUND, words)
+
+
+def tags_there(names: Sequence[str]) -> str:
+    """`it has 7 tags: 1.0, 1.1, 1.2, 1.3, 1.4, ...`: what somebody may have meant."""
+    return f"it has {count(len(names), 'tag')}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
 
 
 def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:
@@ -147,7 +157,7 @@ def _tags(look: Lookups, listed: tuple[ImageRequest, Repository]) -> TagList:
     names = tags.matching(valid, selector.include, selector.exclude, selector.semver)
     if selector.newest is not None:
         names = sorted(tags.newest(names, selector.newest, lambda tag: look.created(repository.tagged(tag))))
-    return TagList(names, odd)
+    return TagList(names, valid, odd)
 
 
 def _listed(look: Lookups, repository: Repository) -> list[str]:

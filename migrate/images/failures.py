@@ -92,7 +92,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
     ),
     FailureClass.DAMAGED: Meaning(
         "the target keeps bytes that are not those of their digest",
-        "no push can mend it: ask the target's operator to delete the blob that is named, then run again",
+        "no push can repair it: ask the target's operator to delete the blob that is named, then run again",
         False,
     ),
     FailureClass.INVALID: Meaning(
@@ -112,9 +112,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
     FailureClass.NOT_CONFIRMED: Meaning(
         "the target does not give back what was put there", "run again; if it stays, tell the target's operator", True
     ),
-    FailureClass.LOCAL: Meaning(
-        "something is missing on this machine", "mend it as the message says; run again", False
-    ),
+    FailureClass.LOCAL: Meaning("something is missing on this machine", "do what the message says; run again", False),
     FailureClass.INTERRUPTED: Meaning("stopped before it was done", "run again", False),
     FailureClass.UNKNOWN: Meaning("an error that this tool has no name for", "run again; with -v more is said", True),
 }

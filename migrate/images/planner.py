@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from migrate.images.actions import decide, mark_links, mark_nearly_there, mend
+from migrate.images.actions import decide, mark_links, mark_nearly_there, repair
 from migrate.images.compare import Place, target_differences, wrong_format
 from migrate.images.content import docker_only_fields
 from migrate.images.delivery import CannotDeliverError, Delivery, Method, deliver, wanted_children
-from migrate.images.expand import expand, merge, refuse_clashes
+from migrate.images.expand import expand, merge, refuse_clashes, tags_there
 from migrate.images.failures import Failure, FailureClass
 from migrate.images.formats import ImageManifest, Kind
 from migrate.images.lookups import Lookups, answers
@@ -81,8 +81,8 @@ def make_plan(requests: Sequence[ImageRequest], scope: Scope, look: Lookups, exe
         else copy
         for copy in looked
     ]
-    mended = [mend(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
-    plan = Plan(tuple(mark_links(mended)), look.read, scope.held, tuple(notes))
+    repaired = [repair(copy, scope.damaged.get(str(copy.target), "")) for copy in decided]
+    plan = Plan(tuple(mark_links(repaired)), look.read, scope.held, tuple(notes))
     return mark_nearly_there(plan, scope.link_max)
 
 
@@ -130,8 +130,17 @@ def _find_source(look: Lookups, source: Reference, *, seen: bool) -> Found:
     """The digest of now. A source that is named by digest is known, but whether it is there is asked too."""
     found = look.find(source) if seen else look.find_and_read(source)
     if found is None:
-        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, ""))
+        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, _other_tags(look, source)))
     return found
+
+
+def _other_tags(look: Lookups, source: Reference) -> str:
+    """What the repository has in place of a tag that is not there; empty where nothing is known of it."""
+    try:
+        names = look.tags_or_none(source.repository) if source.tag else None
+    except RegistryError:
+        names = None
+    return f"{source.repository.path}: {tags_there(names)}" if names else ""
 
 
 def _with_digest(copy: Copy, found: Mapping[Reference, Found], failed: Mapping[Reference, Failure]) -> Copy:

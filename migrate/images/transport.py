@@ -46,7 +46,7 @@ _REPOSITORY_PATH = re.compile(r"/v2/(.+)/(?:manifests|blobs|tags)/")
 
 T = TypeVar("T")
 Content = bytes | Callable[[], Iterable[bytes]] | None
-"""What is sent; what is read while it is sent is asked for anew each time."""
+"""What is sent; what is read while it is sent is asked for again each time."""
 
 
 @dataclass(frozen=True, slots=True)

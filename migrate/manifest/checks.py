@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from migrate.manifest import requests
-from migrate.manifest.model import ImageEntry, valid_project
+from migrate.manifest.model import ImageEntry
+from migrate.manifest.values import valid_project
 from migrate.manifest.yaml_source import Loc
 from migrate.quantities import quoted
 from migrate.reference import InvalidReference, parse_reference
@@ -112,7 +113,7 @@ def _command(loc: Loc, command: str) -> Iterator[Finding]:
     try:
         shlex.split(command)
     except ValueError as error:
-        words = f"cannot be split like a shell does ({str(error).lower()}): mend the quotes, or write a list"
+        words = f"cannot be split like a shell does ({str(error).lower()}): correct the quotes, or write a list"
         yield (*loc, "command"), f"{loc[0]}.login.command: {words}"
 
 

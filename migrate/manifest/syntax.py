@@ -1,11 +1,11 @@
-"""YAML's syntax errors in words: what libyaml found, said as what the writer should mend. Pure."""
+"""YAML's syntax errors in words: what libyaml found, said as what the writer should correct. Pure."""
 
 import yaml
 
 _TABS = "tabs cannot indent: use spaces"
 _QUOTES = "a value cannot begin with this character: put it in quotes"
 ESCAPE = 'this is no escape that text in "double quotes" knows: write \\\\ for one \\, or use single quotes'
-_MISFIT = "this does not fit what stands before it: mend the indentation, or put the value in quotes"
+_MISFIT = "this does not fit what stands before it: correct the indentation, or put the value in quotes"
 _WORDS = (
     ("found a tab character", _TABS),
     ("cannot start any token", _QUOTES),
@@ -13,7 +13,7 @@ _WORDS = (
     ("found undefined alias", "* has a meaning in YAML: put a value that begins with it in quotes"),
     ("second occurrence", "the anchor (&) of this name is there already: give one of the two another name"),
     ("found undefined tag handle", "! has a meaning in YAML: put a value that begins with it in quotes"),
-    ("mapping values are not allowed", "no `:` can stand here: mend the indentation, or put the value in quotes"),
+    ("mapping values are not allowed", "no `:` can stand here: correct the indentation, or put the value in quotes"),
     ("could not find expected ':'", "a `:` is missing: keys are written as `key: value`"),
     ("expected ',' or ']'", "a `,` or `]` is missing in the list that begins in line {line}"),
     ("expected ',' or '}'", "a `,` or `}}` is missing in the mapping that begins in line {line}"),
@@ -25,7 +25,7 @@ _WORDS = (
     ("expected '-' indicator", _MISFIT),
     ("escape c", ESCAPE),
     ("expected hexdecimal number", ESCAPE),
-    ("expected <document start>", "the manifest has ended before this: take it out, or mend the brackets"),
+    ("expected <document start>", "the manifest has ended before this: take it out, or correct the brackets"),
     ("incompatible YAML document", "this version of YAML is not known: take the %YAML line out"),
 )
 """A part of libyaml's message, and what is said instead; `line` is where the thing it was reading begins."""

@@ -28,7 +28,7 @@ class Check:
         login: whether a login is missing, refused or ended (exit code 4).
         blocked: source (with its host) or target repository -> why nothing can be brought from or to there, where
             that is known. Others are not hindered.
-        stops: whether nothing at all can be done before this is mended.
+        stops: whether nothing at all can be done before this is put right.
     """
 
     name: str

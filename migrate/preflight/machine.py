@@ -32,7 +32,7 @@ def check_skopeo(program: Skopeo) -> Check:
     gaps = []
     version = _version(program.version)
     if version and version < _RESUMES:
-        gaps.append("a layer whose download breaks begins anew (1.12 goes on where it was)")
+        gaps.append("a layer whose download breaks begins again from its start (1.12 goes on where it was)")
     if not program.can_die_with_parent:
         gaps.append("no setpriv (util-linux): after kill -9 of this program a running copy ends by itself, later")
     words = f"{program.version} ({program.program})"
@@ -53,7 +53,7 @@ def check_trust(sources: Iterable[Repository], files: Iterable[Path] = POLICIES)
     policy, problem = _policy(path)
     if problem:
         words = f"{path} cannot be used, and skopeo will copy nothing: {problem}"
-        yield failed("trust-policy", "", words, "mend it (man containers-policy.json), or take it away", stops=True)
+        yield failed("trust-policy", "", words, "correct it (man containers-policy.json), or remove it", stops=True)
         return
     demands: dict[str, set[str]] = {}
     for repository in sources:

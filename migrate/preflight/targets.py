@@ -30,7 +30,7 @@ def judge_targets(target: Target, found: Sequence[tuple[Landing, Found]]) -> Ite
 def _judge_project(target: Target, landing: Landing, found: Found) -> Check:
     project, who = landing.project, target.user or "this login"
     if found.phase == "Terminating":
-        return _blocked(landing, "it is being deleted", "wait until it is gone, then make it anew")
+        return _blocked(landing, "it is being deleted", "wait until it is gone, then make it again")
     if found.problem is Problem.NOT_FOUND:
         return _blocked(landing, "there is no such project", f"make it: {target.new_project(project)}")
     if len(found.denied) == len(landing.images) and (found.denied or found.problem is Problem.FORBIDDEN):

@@ -132,7 +132,10 @@ def cutover_lines(items: Sequence[Item]) -> Iterator[str]:
         if each.todo:
             yield f"                 -> {each.todo}"
     if all(each.is_done for each in items):
-        yield "Stop what writes at the source, run this again (it copies only what has changed), then move the traffic."
+        if any(each.topic == "workloads" for each in items):
+            yield "Stop what writes at the source, run this again (it copies what has changed), then move the traffic."
+        else:
+            yield "What is pushed to the source from now on is copied when you run this again."
 
 
 def cutover_document(items: Sequence[Item]) -> dict[str, Any]:

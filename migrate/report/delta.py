@@ -71,7 +71,7 @@ def leftover_lines(found: Sequence[Leftover], notes: Sequence[str]) -> Iterator[
         yield from table(("target", "put there by", "why"), rows, right=set())
         yield ""
     if notes:
-        yield "Could not be looked at:"
+        yield "Could not be read:"
         yield from shortened([f"  {note}" for note in notes])
         yield ""
     ours = sum(each.ours for each in found)

@@ -42,7 +42,7 @@ def pointers(findings: Sequence[Finding], project: str, registry: str) -> list[P
     addresses = of("old-cluster-mention", "policy-address", "route-allowlist", egress=True)
     every = (
         ("domains of your own", of("route-domain"), f"change each CNAME to {TARGET_ROUTER}"),
-        ("hosts of the old cluster that no Route here has", unknown_hosts, "look who is meant, and mend it"),
+        ("hosts of the old cluster that no Route here has", unknown_hosts, "find out who is meant, and correct it"),
         ("webhooks of builds", of("build-webhooks"), hooks),
         ("pipelines and other files that name the old registry", of("text-registry"), push),
         ("commands on DeploymentConfigs in scripts", of("dc-in-scripts", "dc-in-files"), scripts),

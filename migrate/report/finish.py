@@ -53,7 +53,7 @@ class WorkloadPlan:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether something is left that a person must see to."""
+        """Whether something is left that a person must deal with."""
         return self.is_refused or any(each.standing in _NEEDS for each in self.planned)
 
 

@@ -111,7 +111,7 @@ def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
         "tags in trouble" if wrong != 1 else "tag in trouble",
         f"{count(len(report.todo), 'thing')} to do, below" if report.todo else "",
     )
-    yield format_size(report.sharing.sent), "sent", f"of {format_size(report.sharing.total)} at the target"
+    yield format_size(report.sharing.sent), "sent", f"for the {format_size(report.sharing.total)} at the target"
     took = [run.seconds for run in report.runs if run.seconds]
     yield format_duration(sum(took)), "in all runs", f"{len(report.runs):,} of them"
 

@@ -23,7 +23,7 @@ class Run:
         project: the one that `--project` chose; empty for all.
         copied: tags that it brought, by its attempts.
         failed: tags whose last attempt in it failed.
-        changed: tags that it left otherwise than the runs before.
+        changed: tags that it changed.
         sent: bytes.
     """
 
@@ -135,7 +135,7 @@ class Project:
 
     Attributes:
         size: of all its tags, each counted by itself; `size_at_target` of those that are there.
-        seconds: those of all its copies, one after another.
+        seconds: the sum of all its copies'.
     """
 
     name: str
@@ -180,7 +180,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tag that the reported run left otherwise than the runs before; empty where nothing was known before."""
+    """A tag that the reported run changed; empty where nothing was known before."""
 
     target: str
     before: str
@@ -288,7 +288,7 @@ class Report:
         is_past: whether it is an earlier run than the last; access, workloads and findings are known only as of now,
             and left out then.
         timeline_run: the run whose copies `timeline` shows: this one, or the last that copied anything; 0 for none.
-        changes: what the run left otherwise.
+        changes: what the run changed.
     """
 
     made_at: str

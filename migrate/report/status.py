@@ -93,7 +93,7 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
 
 
 def next_command(standing: Standing) -> str:
-    """The command that goes on; empty while a run is on, and where nothing is left or a person must see to it."""
+    """The command that goes on; empty while a run is on, and where nothing is left or a person must deal with it."""
     if standing.writer or not standing.last_run:
         return ""
     if standing.counts.get(WAITING) or standing.counts.get(CUT_OFF):
@@ -139,7 +139,7 @@ def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _heading(row: Mapping[str, Any]) -> str:
     """What to do about a verdict."""
     if row["verdict"] == Verdict.UNKNOWN:
-        return "What verify could not read (see to what is named, then verify again):"
+        return "What verify could not read (deal with what is named, then verify again):"
     if row.get("verdict_class") == FailureClass.CONFLICT:
         return f"What verify found, and no copy replaces ({MEANINGS[FailureClass.CONFLICT].advice}):"
     return "What verify found (copy brings it again):"

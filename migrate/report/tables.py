@@ -63,10 +63,10 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
         )
         yield _table("on-the-way", "Changed on the way", words, changed, _ON_THE_WAY)
     if report.changes and len(report.runs) > 1 and report.run:
-        words = f"What run {report.run.number} left otherwise than the runs before."
+        words = f"What run {report.run.number} changed."
         yield _table("changes", "Changed by this run", words, report.changes, _CHANGES)
     if report.access:
-        words = "Who is to be let in at the target, and whether that was found to hold."
+        words = "Who may pull at the target, and whether that was proved."
         yield _table(
             "access", "Who may pull", words, report.access, _GRANTS, lambda g: g.standing != "there" or g.holds is False
         )
@@ -197,13 +197,13 @@ _OF_A_PROJECT = (("images", "images"), ("workloads", "workloads"), *_OF_PROJECT)
 _PROJECTS = (
     _Column("Project", lambda p: p.name, flags=("name",)),
     _Column("Tags", lambda p: p.tags, "number"),
-    _Column("At the target", lambda p: p.at_target, "number"),
+    _Column("There", lambda p: p.at_target, "number"),
     _Column("Verified", lambda p: p.verified, "number"),
     _Column("In trouble", lambda p: p.troubled, "number"),
     _Column("Size", lambda p: p.size, "size"),
     _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
-    _Column("Bytes at the target", lambda p: p.size_at_target, "size", flags=("wide",)),
-    _Column("Took, one after another", lambda p: p.seconds, "seconds", flags=("wide",)),
+    _Column("Size there", lambda p: p.size_at_target, "size", flags=("wide",)),
+    _Column("Copying took", lambda p: p.seconds, "seconds", flags=("wide",)),
     _Column("What there is of it", lambda p: filter_for(project=p.name), flags=("fold",), link=_OF_A_PROJECT),
 )
 _ON_THE_WAY = (

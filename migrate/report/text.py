@@ -155,7 +155,7 @@ def verify_hints(found: Verification, bring: str) -> Iterator[str]:
     if any(item.failure is FailureClass.CONFLICT for item in wrong):
         yield f"No copy replaces a tag in conflict: {MEANINGS[FailureClass.CONFLICT].advice}"
     if found.count(Verdict.UNKNOWN) or found.refused:
-        yield "See to what is named as unknown or refused, then verify again"
+        yield "Deal with what is named as unknown or refused, then verify again"
 
 
 def moved_lines(moved: Sequence[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from migrate.report.model import Finding, Grant, Image, Run, Todo, Workload
 from migrate.state.statuses import AT_TARGET, CUT_OFF, TAKEN_BACK, TROUBLED
 
 _ENDINGS = {
-    ExitCode.FAILED: ("could not go on", "see what it said, mend it, run it again"),
+    ExitCode.FAILED: ("could not go on", "read what it said, correct that, run it again"),
     ExitCode.USAGE: ("was asked for something impossible", "see what it said"),
     ExitCode.LOGIN: ("ended because a login was missing, refused or expired", "log in again, then run it again"),
     ExitCode.LIMIT: ("stopped at its limit", "run it again to go on"),
@@ -105,7 +105,7 @@ def _unverified(images: Iterable[Image], command: Callable[[str], str]) -> Itera
     unknown = sum(image.verdict == Verdict.UNKNOWN for image in there)
     if unknown:
         words = f"{count(unknown, 'tag')} could not be verified"
-        yield Todo("images", unknown, words, "see to what is named, then verify again", command("verify"))
+        yield Todo("images", unknown, words, "deal with what is named, then verify again", command("verify"))
     unseen = sum(image.outcome in AT_TARGET and image.verdict is None for image in there)
     if unseen:
         words = f"{count(unseen, 'tag')} at the target, not verified yet"
@@ -117,7 +117,7 @@ def _grants(access: Sequence[Grant], command: Callable[[str], str]) -> Iterator[
         (
             [g for g in access if g.standing == "refused"],
             "impossible as written",
-            "see why, mend `access`",
+            "see why, correct `access`",
             "access plan",
         ),
         ([g for g in access if g.standing == "add"], "not applied yet", "apply them", "access apply"),
@@ -150,7 +150,7 @@ def _objects(
         words = f"{count(number, 'finding')} in {count(objects, 'object')} of workloads to settle first"
         yield Todo("workloads", number, words, "each says what to do", command("rewrite"))
     groups = (
-        ("refused", "refused by the target", "mend what is named", "finish"),
+        ("refused", "refused by the target", "correct what is named", "finish"),
         ("conflict", "in conflict with what others manage there", "see which fields", "finish"),
         ("waits", "waiting for their images to be verified", "copy and verify, then finish", "finish --apply"),
     )

@@ -17,7 +17,7 @@ _RULES = {rule.id: rule for rule in RULES}
 SAYS = {rule.id: rule.says for rule in RULES}
 """A sentence on each rule, by its name."""
 _TITLES = {
-    Mode.BLOCKED: "To be mended first, or the target will refuse it",
+    Mode.BLOCKED: "To correct first, or the target will refuse it",
     Mode.ASKED: "For you to decide first",
     Mode.WARNED: "To look at",
     Mode.LEFT_OUT: "Left out",

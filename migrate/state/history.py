@@ -26,8 +26,8 @@ _UNSETTLED = (
     f"or exists (select 1 from changes h where h.id = {_LATEST} and ({_DIFFERS}))"
 )
 """The tags that are otherwise than what was kept of them last."""
-_WHY = f"case when status = '{UNWANTED}' then '' else coalesce(' (' || error_class || ')', '') end"
-_WORDS = f"status || coalesce(', ' || verdict, '') || {_WHY}"
+_WHY = f"case when status = '{UNWANTED}' then '' else coalesce(' (' || nullif(error_class, status) || ')', '') end"
+_WORDS = f"status || {_WHY} || coalesce(', verified: ' || verdict, '')"
 _LAST_ID = 2**63 - 1
 
 

@@ -49,7 +49,7 @@ def undo_object(applied: AppliedObject, live: Mapping[str, Any] | None) -> UndoO
         return UndoObject(applied, "is gone already")
     delete = f"oc delete {applied.kind.plural}/{applied.name} -n {applied.project}"
     if _is_anothers(applied, live):
-        return UndoObject(applied, "was made anew by somebody else: left as it is", stays=True)
+        return UndoObject(applied, "was made again by somebody else: left as it is", stays=True)
     if applied.kind.name in _NEVER:
         if not applied.created:
             return UndoObject(applied, "left as it is: it was there before", stays=True)

@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler: its address, the client, and calls that may not wait for ever."""
+"""The way to a Dask scheduler: its address, the client, and calls that may not wait forever."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ class TooLongError(Exception):
 
 
 def within(seconds: float, call: Callable[[], Given], stop: Stop | None = None) -> Given:
-    """What a call gives that would wait for ever where a scheduler stands still.
+    """What a call gives that would wait forever where a scheduler stands still.
 
     Raises:
         TooLongError: it took longer; it is left alone, in a thread of its own.

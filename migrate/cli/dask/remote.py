@@ -175,7 +175,7 @@ async def forget(run_id: str) -> None:
 def _stop_profiling(here: Any) -> None:
     """End Dask's profiler, which looks at all frames of all threads a hundred times a second.
 
-    CPython 3.11 can hang for ever in that (`sys._current_frames` collects garbage while it holds the interpreter's
+    CPython 3.11 can hang forever in that (`sys._current_frames` collects garbage while it holds the interpreter's
     lock of threads: seen with 3.11.7 and distributed 2026.8), and nobody reads what it finds.
     """
     for name in ("profile", "profile-cycle"):

@@ -67,7 +67,7 @@ def dc_keep(it: Editor, found: Object) -> None:
     other = it.world.beside(found, "Deployment")
     restart = template.map("spec").text("restartPolicy")
     if not isinstance(found.spec.get("template"), Map):
-        keep(it, found, "it has no spec.template, so it can start nothing: mend it, or leave it out", Mode.BLOCKED)
+        keep(it, found, "it has no spec.template, so it can start nothing: correct it, or leave it out", Mode.BLOCKED)
     elif other is not None:
         place = f"{other.document.name}:{other.document.line(other.root.nearest_start())}"
         keep(it, found, f"there is a Deployment of the same name ({place}): rename one of them", Mode.BLOCKED)
@@ -98,7 +98,7 @@ def dc_selector(it: Editor, found: Object) -> None:
         if text_of(value) != labels.text(name) and name != LABEL:
             words = f"the pods do not have this label (they have {name}={labels.text(name)})"
             words = words if labels.has(name) else f"the pods have no label {name}"
-            it.say(value, f"{words}, and the API refuses that: mend the selector or the labels", mode=Mode.BLOCKED)
+            it.say(value, f"{words}, and the API refuses that: correct the selector or the labels", mode=Mode.BLOCKED)
     it.put(found.spec, "selector", {"matchLabels": selector})
 
 

@@ -104,7 +104,7 @@ def _tell_wrong(it: Editor, node: Node, field: FieldType) -> None:
         words = f"{field.takes} must stand here, and ${{X}} gives a text: ${{{{X}}}} gives a number or true or false"
         it.say(node, words, mode=Mode.WARNED)
     else:
-        it.say(node, f"{field.takes} must stand here: mend it", before=None if isinstance(node, Scalar) else "")
+        it.say(node, f"{field.takes} must stand here: correct it", before=None if isinstance(node, Scalar) else "")
 
 
 def fits(node: Node, field: FieldType) -> bool:

@@ -111,7 +111,7 @@ def openshift_group(it: Editor, found: Object) -> None:
 def old_openshift_version(it: Editor, found: Object) -> None:
     """OpenShift 3.0's versions."""
     if found.api_version in ("v1beta1", "v1beta2", "v1beta3"):
-        it.say(found.root, "write it anew as v1, or leave it out", path="apiVersion", before=found.api_version)
+        it.say(found.root, "rewrite it as v1, or leave it out", path="apiVersion", before=found.api_version)
 
 
 @rule(

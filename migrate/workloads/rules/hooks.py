@@ -139,7 +139,7 @@ def _add_job(it: Editor, found: Object, when: str, hook: Map, base: Map) -> None
     pod |= {"volumes": volumes} if volumes else {}
     start = f"""oc patch job/{name} -p '{{"spec":{{"suspend":false}}}}'"""
     before = {"pre": "before the first rollout", "mid": "between the old pods and the new"}
-    then = "after that, make the Job anew for each rollout"
+    then = "after that, make the Job again for each rollout"
     words = f"options.hooks; run it {before.get(when, 'after the rollout')}: {start}; {then}"
     meta: dict[str, Any] = {"name": name}
     if found.namespace:

@@ -21,7 +21,7 @@ from migrate.workloads.texts import texts_of
 _LINK = "https://docs.csc.fi/cloud/rahti/images/"
 _HUB = "https://docs.docker.com/docker-hub/usage/pulls/"
 _BY_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}:\d+/")
-_UNMAINTAINED = "nobody mends it any more"
+_UNMAINTAINED = "nobody maintains it any more"
 _ENDED = (
     (re.compile(r"(docker\.io/)?bitnami/"), "bitnami"),
     (re.compile(r"registry\.redhat\.io/"), "registry.redhat.io gives nothing without a login: make a pull secret"),
@@ -129,7 +129,7 @@ def secret_registry(it: Editor, found: Object) -> None:
                 new = base64.b64encode(new.encode()).decode() if where == "data" else new
                 it.change(node, new, words="options.secrets", mode=Mode.NOTED, told=(HIDDEN, HIDDEN))
             else:
-                words = "a login or setting for the old registry: make it anew for the new one"
+                words = "a login or setting for the old registry: make one for the new one"
                 it.say(node, words, before=HIDDEN, path=f"{where}[{name}]")
 
 
@@ -221,7 +221,7 @@ def moved_registry(it: Editor, found: Object) -> None:
 @rule(
     "ended-image",
     Mode.WARNED,
-    "Some images are no longer where they were, or nobody mends them any more.",
+    "Some images are no longer where they were, or nobody maintains them any more.",
     "https://docs.csc.fi/cloud/rahti/catalog/",
 )
 def ended_image(it: Editor, found: Object) -> None:
@@ -241,10 +241,10 @@ def _tell_ended(it: Editor, node: Scalar, words: str) -> None:
         return
     if it.context.options.bitnami == "legacy":
         new = re.sub(r"^(docker\.io/)?bitnami/", "docker.io/bitnamilegacy/", node.value.strip())
-        it.change(node, new, mode=Mode.NOTED, words="options.bitnami: the old images, which nobody mends any more")
+        it.change(node, new, mode=Mode.NOTED, words="options.bitnami: the old images, which nobody maintains any more")
     else:
         words = "tags other than latest are gone from Docker Hub since 2025-09-29: options.bitnami: legacy takes the"
-        it.say(node, f"{words} old images (bitnamilegacy), which nobody mends")
+        it.say(node, f"{words} old images (bitnamilegacy), which nobody maintains")
 
 
 def _image_fields(found: Object) -> Iterator[Scalar]:

@@ -12,7 +12,7 @@ _ALWAYS = {
     "Build": "builds start again from their BuildConfig",
     "Event": "what happened on the old cluster",
     "ControllerRevision": "the history of a StatefulSet or DaemonSet",
-    "EndpointSlice": "made anew for each Service",
+    "EndpointSlice": "made by the cluster for each Service",
     "Lease": "a lock of the old cluster",
     "Image": "the images themselves are copied, not their descriptions",
     "ImageStreamImage": "the images themselves are copied, not their descriptions",
@@ -86,7 +86,7 @@ def glusterfs_service(it: Editor, found: Object) -> None:
 @rule(
     "endpoints",
     Mode.LEFT_OUT,
-    "The Endpoints of a Service with a selector are made anew; those of one without were written by somebody and stay.",
+    "The Endpoints of a Service with a selector are made by the new cluster; those of one without are kept.",
     "https://kubernetes.io/docs/concepts/services-networking/service/#services-without-selectors",
     ["Endpoints"],
 )

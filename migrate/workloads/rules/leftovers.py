@@ -147,7 +147,7 @@ def _label_names(spec: Map) -> Iterator[Scalar]:
 @rule(
     "node-selector",
     Mode.WARNED,
-    "Nodes of the new cluster have other labels: a pod that asks for one of the old waits for ever.",
+    "Nodes of the new cluster have other labels: a pod that asks for one of the old waits forever.",
     "https://docs.csc.fi/cloud/rahti/rahti-migration/",
     (*TEMPLATES, "BuildConfig"),
 )

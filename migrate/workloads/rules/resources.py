@@ -171,7 +171,7 @@ def _tell_gpus(it: Editor, found: Object) -> None:
             for name in _GPUS:
                 node = container.map("resources", part).get(name)
                 if node is not None:
-                    it.say(node, "ask CSC whether there are GPUs: without one the pod waits for ever", mode=Mode.WARNED)
+                    it.say(node, "ask CSC whether there are GPUs: without one the pod waits forever", mode=Mode.WARNED)
 
 
 @rule(

@@ -29,7 +29,7 @@ def hosts(it: Editor) -> dict[str, str]:
 @rule(
     "route-generated",
     Mode.DONE,
-    "A host that the old cluster made up is made up anew by the new one.",
+    "A host that the old cluster made up is made up again by the new one.",
     _LINK,
     ["Route"],
 )

@@ -31,7 +31,7 @@ def unreadable(it: Editor, document: Document) -> None:
     """Broken YAML or JSON."""
     if document.form is Form.BROKEN:
         mode = Mode.BLOCKED if document.looks_like_objects or not document.text else Mode.NOTED
-        it.say_line(document.problem_line, f"{document.problem}: mend it and rewrite again", mode=mode)
+        it.say_line(document.problem_line, f"{document.problem}: correct it and rewrite again", mode=mode)
 
 
 @rule(

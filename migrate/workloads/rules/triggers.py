@@ -269,15 +269,15 @@ def trigger_annotation(it: Editor, found: Object) -> None:
     try:
         entries = json.loads(node.value)
         assert isinstance(entries, list)
-        mended = [_mended(it, found, each) for each in entries]
+        corrected = [_corrected(it, found, each) for each in entries]
     except (ValueError, AssertionError, TypeError, AttributeError):
-        it.say(node, "this is no JSON list of triggers, so none of them works: mend it", mode=Mode.WARNED)
+        it.say(node, "this is no JSON list of triggers, so none of them works: correct it", mode=Mode.WARNED)
         return
-    if mended != entries:
-        it.change(node, json.dumps(mended, ensure_ascii=False, separators=(",", ":")))
+    if corrected != entries:
+        it.change(node, json.dumps(corrected, ensure_ascii=False, separators=(",", ":")))
 
 
-def _mended(it: Editor, found: Object, entry: dict[str, Any]) -> dict[str, Any]:
+def _corrected(it: Editor, found: Object, entry: dict[str, Any]) -> dict[str, Any]:
     new = dict(entry)
     paused = entry.get("paused")
     if isinstance(paused, str) or paused is False:

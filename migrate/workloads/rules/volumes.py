@@ -234,7 +234,7 @@ def _mounting(world: World, name: str, found: Object) -> list[Object]:
 @rule(
     "claim-recreate",
     Mode.NOTED,
-    "A rolling update starts the new pod while the old one holds the volume: on another node it waits for ever.",
+    "A rolling update starts the new pod while the old one holds the volume: on another node it waits forever.",
     _MIGRATION,
     _ROLLING,
 )
