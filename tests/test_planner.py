@@ -30,6 +30,7 @@ class DictRegistry:
         self.repositories: dict[str, dict[str, ImageManifest]] = {}
         self.blobs: dict[str, bytes] = {}
         self.asked: Counter[str] = Counter()
+        self.listed: Counter[str] = Counter()
         self.broken: dict[str, Failure] = {}
 
     def push(self, repository: str, tag: str, image: Image) -> ImageManifest:
@@ -49,6 +50,7 @@ class DictRegistry:
         return iter(self.repositories)
 
     def tags(self, repository: str) -> Iterator[str]:
+        self.listed[repository] += 1
         self._check(repository)
         if repository not in self.repositories:
             raise RegistryError(repository, Failure(FailureClass.NOT_FOUND, "name unknown"))
@@ -62,6 +64,8 @@ class DictRegistry:
 
     def manifest(self, repository: str, identifier: str) -> ImageManifest:
         self.asked[f"manifest {identifier}"] += 1
+        if identifier not in self.repositories.get(repository, {}):
+            raise RegistryError(repository, Failure(FailureClass.NOT_FOUND, "manifest unknown"))
         return self.repositories[repository][identifier]
 
     def small_blob(self, repository: str, digest: str) -> bytes:
@@ -197,7 +201,19 @@ def test_a_selector_that_lets_nothing_pass_is_said(world: World) -> None:
     world.source.push("a/b", "1", image(0))
     plan = world.plan("images: [{from: a/b, tags: {include: ['9*']}}]")
     assert plan.copies[0].action is Action.REFUSED
-    assert "no tag passes `tags`" in plan.copies[0].reason
+    assert "no tag passes `tags`; it has 1 tag: 1" in plan.copies[0].reason
+
+
+def test_tags_that_are_not_there_come_with_those_that_are_and_one_question_a_repository(world: World) -> None:
+    for tag in "1234567":
+        world.source.push("a/b", tag, image(0))
+    plan = world.plan("images: ['a/b:8', 'a/b:9', 'a/c:1', 'a/b:7']")
+    reasons = {copy.source.short: copy.reason for copy in plan.copies}
+    assert reasons["a/b:8"] == reasons["a/b:9"]
+    assert reasons["a/b:8"].endswith(": a/b: it has 7 tags: 1, 2, 3, 4, 5, ...")
+    assert reasons["a/c:1"].endswith("no such image, tag or repository")
+    assert [copy.failure for copy in plan.copies[:3]] == [FailureClass.NOT_FOUND] * 3
+    assert world.source.listed["a/b"] == 1
 
 
 def test_an_image_that_is_too_large_for_the_target_is_refused_before_a_byte(world: World) -> None:

@@ -101,6 +101,7 @@ def resolve(
     wanted = [copy for copy in everything if not scope.project or scope.project in _projects(copy)]
     sources = {copy.source: str(copy.target) in scope.delivered for copy in wanted if copy.action is Action.COPY}
     found, failed = answers(executor, lambda source: _find_source(look, source, seen=sources[source]), sources)
+    failed |= _other_tags(look, failed, executor)
     named = [_with_digest(copy, found, failed) for copy in wanted]
     elsewhere = {copy.target: copy for copy in named if _is_external(look, copy)}
     located, _ = answers(executor, lambda target: _located(look, elsewhere[target]), elsewhere)
@@ -130,17 +131,19 @@ def _find_source(look: Lookups, source: Reference, *, seen: bool) -> Found:
     """The digest of now. A source that is named by digest is known, but whether it is there is asked too."""
     found = look.find(source) if seen else look.find_and_read(source)
     if found is None:
-        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, _other_tags(look, source)))
+        raise RegistryError(str(source), Failure(FailureClass.NOT_FOUND, ""))
     return found
 
 
-def _other_tags(look: Lookups, source: Reference) -> str:
-    """What the repository has in place of a tag that is not there; empty where nothing is known of it."""
-    try:
-        names = look.tags_or_none(source.repository) if source.tag else None
-    except RegistryError:
-        names = None
-    return f"{source.repository.path}: {tags_there(names)}" if names else ""
+def _other_tags(look: Lookups, failed: Mapping[Reference, Failure], executor: Executor) -> dict[Reference, Failure]:
+    """The tags that are not there, with those that their repositories have."""
+    missing = [source for source, why in failed.items() if why.kind is FailureClass.NOT_FOUND and source.tag]
+    lists, _ = answers(executor, look.tags_or_none, (source.repository for source in missing))
+    named = {source: names for source in missing if (names := lists.get(source.repository))}
+    return {
+        source: Failure(FailureClass.NOT_FOUND, f"{source.repository.path}: {tags_there(names)}")
+        for source, names in named.items()
+    }
 
 
 def _with_digest(copy: Copy, found: Mapping[Reference, Found], failed: Mapping[Reference, Failure]) -> Copy:
