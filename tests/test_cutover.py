@@ -110,7 +110,10 @@ def test_claims_are_to_be_filled_until_somebody_says_that_they_are(clusters: Clu
 
 def test_where_all_is_done_the_way_on_is_said(clusters: Clusters) -> None:
     ran = clusters.run("run", clusters.manifest("images: [my-app]\n"))
-    assert ran.out.endswith("then move the traffic.\n")
+    assert ran.out.endswith("is copied when you run this again.\n")
+    (clusters.ends.folder / "in/web.yaml").write_text(WEB.rpartition("---\n")[0])  # no domain of one's own
+    ran = clusters.run("run", clusters.manifest(BODY), "--apply")
+    assert ran.out.endswith("then move the traffic.\n"), ran.text
 
 
 def test_workloads_that_could_not_be_looked_at_are_not_done(clusters: Clusters) -> None:
