@@ -49,7 +49,11 @@ class UnreadableManifestError(UsageError):
     """There is no manifest of that name, or it may not be read."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        advice = "name an existing manifest; manifests/ has examples" if isinstance(error, FileNotFoundError) else ""
+        advice = (
+            "name an existing manifest, or write one with rahti-migrate init"
+            if isinstance(error, FileNotFoundError)
+            else ""
+        )
         super().__init__(f"{path}: cannot be read: {error.strerror}", advice)
 
 

@@ -96,7 +96,7 @@ def _take(file: IO[str], path: Path) -> None:
         if time.monotonic() > deadline:
             raise StateError(
                 f"{path.with_suffix('')}: in use by {_read(file) or 'another process'}",
-                "wait until it ends (rahti-migrate status shows how far it is), or use another --state",
+                "wait until it ends; rahti-migrate status shows how far it is",
             )
         time.sleep(0.02)
 

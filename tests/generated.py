@@ -26,7 +26,7 @@ _EXIT_CODES = """\
 | exit | meaning |
 |---|---|
 | 0 | all done, nothing left |
-| 1 | could not go on (registry or API out of reach, no skopeo, the state held by another process, a full disk, a bug) |
+| 1 | could not continue (registry or API out of reach, no skopeo, the state in use, a full disk, a bug) |
 | 2 | wrong usage or wrong manifest; nothing was attempted |
 | 3 | finished, but something failed, conflicts, is refused or does not verify: correct what is named, run again |
 | 4 | a login is missing, refused or expired |

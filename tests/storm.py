@@ -121,7 +121,7 @@ class Storm:
         self.kills["the registry, under a copy"] += 1
         out, err = process.communicate(timeout=120)
         self.ended[process.returncode] += 1
-        at_the_start = process.returncode == 1 and " registry 127.0.0.1:" in err and "To go on" not in out
+        at_the_start = process.returncode == 1 and " registry 127.0.0.1:" in err and "To continue" not in out
         if process.returncode and not at_the_start:
             self.problems.append(f"after a registry's death: exit code {process.returncode}: {out[-300:]}{err[-600:]}")
 

@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,13 +23,14 @@ from registrylab.strange import compose, layer
 from migrate.images import blobs, worker
 from migrate.images.bench import Bench, BlobBook
 from migrate.images.failures import Failure, FailureClass
-from migrate.images.formats import Descriptor, parse_image_manifest
+from migrate.images.formats import Descriptor, parse_image_manifest, sha256
 from migrate.images.registry import RegistryError
 from migrate.images.transfer import jobs_of
 from migrate.images.unpacking import DiffIds, Unpacked
 from migrate.manifest import parse_manifest
 from migrate.reference import Repository
 
+BASE = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", sha256(b"base"), 4)
 SHARED = [make_layer(f"base{number}", 2_000_000) for number in range(3)]
 
 
@@ -107,6 +110,24 @@ def test_a_repository_that_lends_nothing_is_asked_no_more() -> None:
     assert book.origins("blob", "p/new") == []
     assert not book.expects("blob", "p/new")
     assert book.expects("blob", "p/x")
+
+
+def test_a_blob_is_mounted_once_into_a_repository_however_many_ask() -> None:
+    """docker-registry answers DIGEST_INVALID to a manifest that is put while a second mount writes the same link."""
+    mounts: Counter[str] = Counter()
+
+    def mount(repository: str, *_: str) -> None:
+        mounts[repository] += 1
+        time.sleep(0.05)
+
+    book = BlobBook()
+    book.add("p/x", BASE.digest)
+    watch = SimpleNamespace(stop=threading.Event())
+    bench = cast(Bench, SimpleNamespace(book=book, target=SimpleNamespace(mount=mount), watch=watch))
+    asked = [Repository("new:1", name) for name in ("p/a", "p/b")] * 8
+    with ThreadPoolExecutor(16) as executor:
+        assert all(executor.map(lambda repository: blobs.mounted(bench, repository, BASE), asked))
+    assert mounts == {"p/a": 1, "p/b": 1}
 
 
 def test_a_failure_while_blobs_are_claimed_leaves_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -470,7 +470,7 @@ def test_on_a_terminal_the_first_ctrl_c_is_answered(ends: Ends, source: LabClien
             os.close(theirs)
             shown = read_until(ours, "app")
             running.send_signal(signal.SIGINT)
-            shown = read_until(ours, "stopping: running copies have 30 s to end; once more to stop now")
+            shown = read_until(ours, "stopping: running copies have 30 s to end; Ctrl-C (again) stops at once")
             running.send_signal(signal.SIGINT)
             shown += read_until(ours, "stopped now; the state is good")
             assert running.wait(20) == 130

@@ -347,7 +347,7 @@ def test_another_image_differs_in_words(shelf: Shelf) -> None:
     shelf.push(image("x"))
     other = shelf.push(image("y", config={"Cmd": ["other"]}))
     found = shelf.differences(delivered(image("x")), other)
-    assert found == ["layers differ (number 2 of 2 is the first that does)", "Env differs", "Cmd differs"]
+    assert found == ["layers differ (the first is 2 of 2)", "Env differs", "Cmd differs"]
 
 
 def test_an_image_and_a_list_are_never_the_same(shelf: Shelf) -> None:

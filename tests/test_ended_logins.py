@@ -1,4 +1,4 @@
-"""Logins that end in the middle: the work waits, says what to do, and goes on by itself."""
+"""Logins that end in the middle: the work waits, says what to do, and continues by itself."""
 
 import signal
 import sys

@@ -234,7 +234,7 @@ def test_an_administrator_moves_a_platform_in_two_nights(platform: Platform) -> 
 
     platform.new.registry.put_seconds = 0.2
     short = platform.type("run", "all.yaml", "--max-duration", f"{max(3, PROJECTS // 8)}s", code=5)
-    assert "to go on: rahti-migrate run all.yaml --max-duration" in (short.out + short.err).lower()
+    assert "to continue: rahti-migrate run all.yaml --max-duration" in (short.out + short.err).lower()
     there = platform.arrived()
     assert there < total, "the night was to be too short"
 
@@ -251,7 +251,7 @@ def test_an_administrator_moves_a_platform_in_two_nights(platform: Platform) -> 
     platform.wait_for(there + (total - there) // 4)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    assert "was cut off: run it again to go on" in platform.type("status", "all.yaml", code=3).out
+    assert "was cut off: run it again to continue" in platform.type("status", "all.yaml", code=3).out
     platform.new.registry.put_seconds = 0.0
     done = platform.type("run", "all.yaml")
     assert f"{total:,} tags verified: {total:,} equal" in done.out

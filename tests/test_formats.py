@@ -641,7 +641,7 @@ def test_each_difference_in_how_it_runs_is_named(key: str, value: object) -> Non
 
 def test_all_differences_are_named_at_once() -> None:
     other = changed(other_config(Env=["B=1"], Cmd=["y"]), diff_ids=("sha256:0", "sha256:9"))
-    layers = "layers differ (number 2 of 2 is the first that does)"
+    layers = "layers differ (the first is 2 of 2)"
     assert differences(content(), other) == [layers, "Env differs", "Cmd differs"]
 
 
@@ -671,7 +671,7 @@ def test_configs_that_tell_no_diff_ids_leave_the_layers_to_be_compared() -> None
     assert base.diff_ids is None
     assert differences(base, changed(base, config_digest="sha256:other")) == []
     found = differences(base, changed(base, layers=("sha256:other",)))
-    assert found == ["layers differ (number 1 of 1 is the first that does)"]
+    assert found == ["layers differ (the first is 1 of 1)"]
 
 
 def test_empty_layers_that_schema_1_conversions_drop_do_not_count() -> None:

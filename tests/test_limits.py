@@ -69,7 +69,7 @@ def test_what_is_left_is_said_and_how_to_go_on(ends: Ends, source: LabClient) ->
     ran = ends.run("run", ends.manifest("images: [a]\n"), "--max-bytes", "700kB", "--project", "a")
     assert ran.code == 5
     assert "2 done, 2 left to do" in ran.out
-    assert "Stopped at --max-bytes 700 kB; what is done is recorded. To go on: rahti-migrate run " in ran.out
+    assert "Stopped at --max-bytes 700 kB; what is done is recorded. To continue: rahti-migrate run " in ran.out
     assert "--max-bytes 700kB" in ran.out.splitlines()[-1]
     assert "verified" not in ran.out, "nothing is verified of what is half done"
     stood = ends.run("status", ends.folder / "m.yaml")
@@ -205,7 +205,7 @@ def test_nights_of_so_long_end_with_everything(ends: Ends, source: LabClient, ta
         assert ran.code == 5, ran.text
         assert took < 30, "running copies end, nothing else begins"
         assert "--max-duration 3s is over: nothing new begins, running copies may end for 30 s" in ran.err
-        assert "Stopped at --max-duration 3s; what is done is recorded. To go on: rahti-migrate copy" in ran.out
+        assert "Stopped at --max-duration 3s; what is done is recorded. To continue: rahti-migrate copy" in ran.out
         first = tags(target)
         assert 0 < len(first) < 16
         near.handle = slow(0, "")
@@ -265,7 +265,7 @@ def test_a_signal_after_the_time_is_the_first_one(ends: Ends, source: LabClient)
     assert before.startswith("--max-duration 3s is over")
     assert running.returncode == 5, err
     assert "left to do" in out, "what ran has ended well"
-    assert "once more to stop now" in err
+    assert "Ctrl-C (again) stops at once" in err
 
 
 # --- order ------------------------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_what_the_rate_does_not_hold_is_said(ends: Ends, source: LabClient) -> N
     fill(source, [20])
     ran = ends.run("copy", ends.manifest("images: [a]\n"), "--bwlimit", "400Mbit")
     assert ran.code == 0, ran.text
-    assert f"does not hold skopeo back at {' and '.join(sorted((ends.source.host, ends.target.host)))}" in ran.err
+    assert f"does not hold for skopeo and {' and '.join(sorted((ends.source.host, ends.target.host)))}" in ran.err
 
 
 def test_the_users_own_proxy_stays_in_force(own_address: str, tmp_path: Path) -> None:

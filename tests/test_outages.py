@@ -148,7 +148,7 @@ def test_a_registry_that_stays_away_ends_the_run_with_everything_kept(
         assert process.returncode == 1, out + err
         assert f"registry {near.host}: the registry answered that it cannot answer now: no answer for" in err
         assert "left to do" in out
-        assert "To go on: rahti-migrate copy" in out
+        assert "To continue: rahti-migrate copy" in out
         _, _, after = err.partition(f"registry {near.host}: ")
         assert "again in" not in after
         assert "failed" not in out

@@ -225,7 +225,7 @@ def test_a_report_while_a_copy_runs_disturbs_nothing(ends: Ends, moved: Path) ->
     ("code", "words"),
     [
         (None, "was cut off"),
-        (1, "could not go on"),
+        (1, "could not continue"),
         (4, "ended because a login was missing"),
         (5, "stopped at its limit"),
         (130, "was interrupted"),
@@ -284,7 +284,7 @@ def test_explain_by_digest_and_by_a_name_that_may_be_any_of_several(ends: Ends, 
     assert "b/app3:1: done" in ends.run("explain", moved, IMAGES[3].digest).out
     several = ends.run("explain", moved, "a-2/app0")
     assert several.code == 2
-    assert "that may be any of 3 tags\n  -> say one of a-2/app0:1, a-2/app0:2, a-2/app0:9" in several.err
+    assert "that may be any of 3 tags\n  -> choose one of a-2/app0:1, a-2/app0:2, a-2/app0:9" in several.err
     none = ends.run("explain", moved, "a/app0:77")
     assert none.code == 2
     assert "this state knows no such image\n  -> there are a-2/app0:1" in none.err

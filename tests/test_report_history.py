@@ -269,7 +269,7 @@ def test_what_the_manifest_no_longer_names_needs_nobody(ends: Ends, target: LabC
     assert (found["well"], found["headline"]) == (True, "All 3 tags are at the target and verified")
     assert ends.run("status", filled).code == 0
     refused = ends.run("explain", filled, "b/app3:1")
-    assert "b/app3:1: no longer wanted\n  -> the manifest of the last run did not name it" in refused.err
+    assert "b/app3:1: no longer wanted\n  -> the last run did not find it" in refused.err
     filled.write_text(filled.read_text().replace("images: [a]", "images: [a, b]"))
     assert ends.run("copy", filled).code == 3  # somebody else's b/app3:1
     again = report(ends, filled)

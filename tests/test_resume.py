@@ -116,7 +116,7 @@ def test_one_signal_lets_running_copies_end(ends: Ends, source: LabClient, targe
         assert "Traceback" not in err
         assert "2 done" in out
         assert "4 left to do" in out
-        assert f"To go on: rahti-migrate copy {manifest} --jobs 2" in out
+        assert f"To continue: rahti-migrate copy {manifest} --jobs 2" in out
         assert len(target.images()) == 2
         link.rate = 0
         assert ends.run("copy", manifest).code == 0
@@ -181,7 +181,7 @@ def test_interrupted_while_planning_it_says_so(ends: Ends, source: LabClient) ->
         _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "run again to go on" in err
+    assert "run again to continue" in err
 
 
 def test_an_interrupted_verify_keeps_what_it_found_and_says_how_to_go_on(ends: Ends, source: LabClient) -> None:
@@ -203,7 +203,7 @@ def test_an_interrupted_verify_keeps_what_it_found_and_says_how_to_go_on(ends: E
         _, err = process.communicate(timeout=20)
         over.set()
     assert process.returncode == 130, err
-    assert f"run again to go on: rahti-migrate verify {manifest} --state s.db --project a --deep\n" in err
+    assert f"run again to continue: rahti-migrate verify {manifest} --state s.db --project a --deep\n" in err
     with sqlite3.connect(ends.folder / "s.db") as db:
         assert db.execute("select verdict, count(*) from copies group by verdict").fetchall() == [("missing", 100)]
         assert db.execute("select exit_code from runs").fetchall() == [(130,)]

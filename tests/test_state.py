@@ -164,6 +164,14 @@ def test_when_it_is_tried_again_is_kept_until_it_is(state: State) -> None:
     assert (row(state)["status"], row(state)["error"], row(state)["advice"]) == ("done", None, None)
 
 
+def test_what_failed_tries_have_sent_counts(state: State) -> None:
+    copy = wanted(delivery("a"))
+    plan(state, copy)
+    state.record(JobResult(job_of(copy), (replace(failed(copy), bytes=700),)), retry_at=1_700_000_060.0)
+    state.record(JobResult(job_of(copy), (done(copy, attempt=2, bytes=20),)))
+    assert row(state)["bytes"] == 720
+
+
 def test_every_attempt_is_kept(state: State, path: Path) -> None:
     copy = wanted(delivery("a"))
     plan(state, copy)

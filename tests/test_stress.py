@@ -124,7 +124,7 @@ def test_status_while_another_process_is_at_work(ends: Ends, filled: Path) -> No
     number = "[0-9.]+"
     line = rf"this run: 5 tags done, {number} kB sent for them, {number} [kM]?B/s, about {number} s left"
     assert re.search(line, seen.out)
-    assert re.search(r"at work: 1 tag, the longest since [0-9:]{8} UTC: a/app5:1", seen.out)
+    assert re.search(r"at work: 1 tag, the oldest since [0-9:]{8} UTC: a/app5:1", seen.out)
     assert [each["target"] for each in as_json["atWork"]] == [f"{near.host}/a/app5:1"]
     assert metrics.code == 3
     assert watching.returncode == 0

@@ -142,7 +142,7 @@ def test_a_damaged_layer_is_never_called_done_however_often(
     for _ in range(3):
         ran = ends.run("copy", manifest)
         assert ran.code == 3, ran.text
-        assert "damaged: the target keeps bytes that are not those of their digest" in ran.out
+        assert "damaged: the target holds a blob whose bytes do not match its digest" in ran.out
         assert layer.digest in ran.out
         assert ends.run("status", manifest).code == 3
     path.write_bytes(good)
@@ -186,7 +186,8 @@ def test_what_on_conflict_leaves_is_kept_and_fails_nothing(ends: Ends, source: L
     assert "2 tags verified: 1 equal, 1 kept" in ran.out
     ran = ends.run("verify", manifest)
     assert ran.code == 0, ran.text
-    assert "left as it is, as `onConflict` says: Cmd differs" in ran.out
+    assert "left as it is (onConflict: skip): " in ran.out
+    assert "Cmd differs" in ran.out
     assert "To bring" not in ran.out
     assert ends.run("verify", manifest, "--format", "json").json["counts"]["kept"] == 1
     seen = ends.run("status", manifest)
@@ -201,7 +202,7 @@ def test_a_verdict_of_unknown_says_what_to_do(ends: Ends, source: LabClient, tar
         ran = ends.run("verify", ends.through(manifest, target=near.host), "--state", "other.db")
     assert ran.code == 3
     assert "To bring" not in ran.out
-    assert "Deal with what is named as unknown" in ran.out
+    assert "Correct what is named as unknown" in ran.out
 
 
 def test_refused_tags_are_not_verified_whoever_asks(ends: Ends, source: LabClient) -> None:

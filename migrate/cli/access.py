@@ -54,7 +54,7 @@ def plan(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say what is granted now and what would be; writes nothing.
+    """Show what is granted now and what would be; writes nothing.
 
     Example: rahti-migrate access plan my-app.yaml
     """
@@ -127,7 +127,7 @@ def verify(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Prove each grant. By pulling as the grantee would, else by asking the API about them.
+    """Prove each grant. It pulls as the grantee would, where it can, and else asks the API.
 
     Example: rahti-migrate access verify my-app.yaml
     """

@@ -33,7 +33,7 @@ def check(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Look whether all is ready: tools, logins and how long they last, rights, projects, quotas; writes nothing.
+    """Check that everything is ready: tools, logins and how long they last, rights, projects, quotas; writes nothing.
 
     Example: rahti-migrate check my-app.yaml
     """
@@ -48,7 +48,7 @@ def check(
             result([*check_lines(found), "", checks_summary(found)])
             ready = code == ExitCode.OK
             again = command_line("run" if ready else "check", manifest, options_given(state, project))
-            result([f"Next: {again}" if ready else f"Deal with what failed, then check again: {again}"])
+            result([f"Next: {again}" if ready else f"Correct what failed, then check again: {again}"])
     return code
 
 

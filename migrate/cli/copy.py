@@ -1,4 +1,4 @@
-"""`rahti-migrate copy`: copy what the plan lists; run it again to go on."""
+"""`rahti-migrate copy`: copy what the plan lists; run it again to continue."""
 
 import shutil
 import time
@@ -69,7 +69,7 @@ def copy(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Copy what the plan lists, converted and confirmed; run it again to go on.
+    """Copy what the plan lists, converted and confirmed; run it again to continue.
 
     Example: rahti-migrate copy my-app.yaml --jobs 8
     """
@@ -122,8 +122,8 @@ def copy_images(
             _record(run.state, event)
             if as_json:
                 _print_event(event)
+            sent += _sent(event)
             if isinstance(event, Finished):
-                sent += sum(r.bytes for r in event.result.results)
                 moved += [f"{r.copy.target.short}: {r.note}" for r in event.result.results if r.note]
                 failures |= {r.failure.kind for r in event.result.results if r.failure}
                 _count(counts, event)
@@ -209,6 +209,11 @@ def _record(state: State, event: Event) -> None:
         state.record(event.result)
 
 
+def _sent(event: Event) -> int:
+    """Bytes of a try that ended, well or not."""
+    return 0 if isinstance(event, Started) else sum(copied.bytes for copied in event.result.results)
+
+
 def _planned_counts(plan: Plan) -> Counter[str]:
     counts = Counter(left=plan.count(Action.COPY) + plan.count(Action.LINK))
     counts.update(
@@ -251,10 +256,10 @@ def next_step(run: Run, outcome: Outcome) -> list[str]:
         smallest = f"the smallest image that is left needs {format_size(outcome.too_large)}"
         return [f"Nothing fits into {outcome.limit}: {smallest}. Raise it, or leave it out: {run.command()}"]
     if outcome.exit_code == ExitCode.LIMIT:
-        return [f"Stopped at {outcome.limit}; what is done is recorded. To go on: {run.command()}"]
+        return [f"Stopped at {outcome.limit}; what is done is recorded. To continue: {run.command()}"]
     if outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.FAILED):
-        return [f"Stopped; what is done is recorded. To go on: {run.command()}"]
-    return [f"Deal with what is named above, then run again: {run.command()}"]
+        return [f"Stopped; what is done is recorded. To continue: {run.command()}"]
+    return [f"Correct what is named above, then run again: {run.command()}"]
 
 
 def _print_plan(plan: Plan, since: Since | None) -> None:

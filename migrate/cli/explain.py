@@ -36,7 +36,7 @@ def explain(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say everything known about one image: what it is, what became of it and why, tries, digests, who may pull it,
+    """Show everything known about one image: what it is, what became of it and why, tries, digests, who may pull it,
     which workloads name it. Asks no registry.
 
     Example: rahti-migrate explain my-app.yaml my-app-2/web:1.4

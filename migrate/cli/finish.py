@@ -45,7 +45,7 @@ from migrate.report.finish import WorkloadPlan, plan_document, plans_lines
 from migrate.state.memory import State
 
 ApplyOption = Annotated[
-    bool, typer.Option("--apply", help="Apply it; without this option nothing is written to a cluster.")
+    bool, typer.Option("--apply", help="Do the final step; without this option nothing is written to a cluster.")
 ]
 WaitOption = Annotated[
     str,

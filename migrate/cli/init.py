@@ -38,7 +38,7 @@ InUseOption = Annotated[
     bool, typer.Option("--only-in-use", help="Take only what workloads name; the rest becomes comments.")
 ]
 LikeOption = Annotated[
-    Path | None, typer.Option("--like", metavar="MANIFEST", help="Take source and target from this manifest.")
+    Path | None, typer.Option("--like", metavar="MANIFEST", help="Copy source and target from this manifest.")
 ]
 SourceContextOption = Annotated[
     str, typer.Option("--source-context", metavar="CONTEXT", help="Kubeconfig context of the source.")
@@ -229,7 +229,7 @@ def _head(session: Session, path: Path, names: Iterable[str]) -> list[str]:
     where = cluster.server if cluster else session.source.host
     return [
         f"Made by `rahti-migrate init` on {date.today():%Y-%m-%d} from what {', '.join(names)} held on {where}.",
-        "It is yours to edit: take out what need not move, rename with `to:`, choose tags. It is read, never written.",
+        "Edit it: take out what need not move, rename with `to:`, choose tags. rahti-migrate only reads it.",
         "",
         f"  {command_line('check', path):<40} is everything ready?",
         f"  {command_line('plan', path):<40} what would be copied",

@@ -38,7 +38,7 @@ def stoppable(stop: "Stop", clean_up: Callable[[], None]) -> Iterator[None]:
         if len(asked) > 1:
             stop.now.set()
             clean_up()
-            _say("stopped now; the state is good: run again to go on")
+            _say("stopped now; the state is good: run again to continue")
             os._exit(ExitCode.INTERRUPTED)
         stop.soon.set()
         if not drawn.is_set():
@@ -53,8 +53,8 @@ def stoppable(stop: "Stop", clean_up: Callable[[], None]) -> Iterator[None]:
 
 
 def stopping(stop: "Stop") -> str:
-    """What is said after the first signal."""
-    return f"stopping: running copies have {stop.grace:.0f} s to end; once more to stop now"
+    """What is said while a run ends."""
+    return f"stopping: running copies have {stop.grace:.0f} s to end; Ctrl-C (again) stops at once"
 
 
 def _say(words: str) -> None:

@@ -21,7 +21,7 @@ MaxDurationOption = Annotated[
     typer.Option(
         "--max-duration",
         metavar="TIME",
-        help="Stop after this time, such as 6h or 90m, with exit code 5; run again to go on.",
+        help="Stop after this time, such as 6h or 90m, with exit code 5; run again to continue.",
         show_default=False,
     ),
 ]
@@ -30,7 +30,7 @@ MaxBytesOption = Annotated[
     typer.Option(
         "--max-bytes",
         metavar="SIZE",
-        help="Stop before more than this is sent, such as 500GB, with exit code 5; run again to go on.",
+        help="Stop before more than this is sent, such as 500GB, with exit code 5; run again to continue.",
         show_default=False,
     ),
 ]
@@ -48,7 +48,7 @@ OrderOption = Annotated[
     typer.Option(
         "--order",
         metavar="ORDER",
-        help="What comes first: fastest (the whole ends soonest), smallest, largest, in-use (what workloads name).",
+        help="What comes first: fastest (shortest total time), smallest, largest, in-use (what workloads name).",
     ),
 ]
 
@@ -95,7 +95,7 @@ class Limits:
             LimitReachedError: there is none.
         """
         if self.is_over:
-            raise LimitReachedError(f"{self.time_words} is over; {done}", f"to go on: {again}")
+            raise LimitReachedError(f"{self.time_words} is over; {done}", f"to continue: {again}")
 
     @contextmanager
     def watching(self, stop: Stop) -> Iterator[None]:

@@ -26,12 +26,12 @@ GROUPS = {
     "Begin": {
         "demo": "show everything on two local registries",
         "init": "write a manifest from what the source projects hold",
-        "check": "say whether everything is ready; writes nothing",
-        "plan": "say what would be copied, and why; writes nothing",
+        "check": "check that everything is ready; writes nothing",
+        "plan": "show what would be copied, and why; writes nothing",
     },
     "Move": {
         "run": "check, plan, copy, verify, then show the final step",
-        "copy": "copy what the plan lists; run it again to go on",
+        "copy": "copy what the plan lists; run it again to continue",
         "verify": "compare every tag with the source, by content",
         "rewrite": "rewrite workloads for the target, as files",
         "access": "plan, apply, verify or revert who may pull",
@@ -39,7 +39,7 @@ GROUPS = {
         "rollback": "take back what was applied",
     },
     "Ask": {
-        "status": "say where things stand, also during a run",
+        "status": "show where things stand, also during a run",
         "report": "what happened, as text, HTML, JSON, CSV, Markdown",
         "explain": "everything known about one image",
         "schema": "print the manifest's JSON Schema, for editors",
@@ -56,11 +56,11 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's words
         """After the command's name: `[OPTIONS] MANIFEST`."""
-        return ["[OPTIONS]", *(argument.display_name_raw for argument in self._arguments())]
+        return ["[OPTIONS]", *(argument.metavar or argument.name for argument in self._arguments())]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The arguments, then the options."""
-        if arguments := [(argument.display_name_raw, argument.help or "") for argument in self._arguments()]:
+        if arguments := [(argument.metavar or argument.name, argument.help or "") for argument in self._arguments()]:
             with formatter.section("Arguments"):
                 formatter.write_dl(arguments)
         options = [p.get_help_record(ctx) for p in self.get_params(ctx) if not isinstance(p, TyperArgument)]
@@ -177,7 +177,7 @@ def _exit_code() -> int:
             say("  -> for JSON say --format json")
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except StoppedError as stopped:
-        kept = f"the state is good: run again to go on: {stopped.again}" if stopped.again else "nothing was written"
+        kept = f"the state is good: run again to continue: {stopped.again}" if stopped.again else "nothing was written"
         say(f"stopped; {kept}")
         return ExitCode.INTERRUPTED
     except MigrateError as error:

@@ -1,5 +1,6 @@
 """`rahti-migrate plan`: what would be copied, linked, skipped, refused, and why. Writes nothing."""
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,14 +34,16 @@ from migrate.manifest import Manifest
 from migrate.quantities import count
 from migrate.report.delta import Since, leftover_document, leftover_lines, since_document, since_lines
 from migrate.report.documents import plan_document
-from migrate.report.text import plan_lines, plan_summary
+from migrate.report.text import advice_lines, plan_lines, plan_summary
 from migrate.state.memory import State
 from migrate.state.opening import read_state
 from migrate.state.reading import NoStateError
 
 SinceOption = Annotated[
     bool,
-    typer.Option("--since-last-run", help="List only what has changed at the source since then: new, moved, gone."),
+    typer.Option(
+        "--since-last-run", help="List only what has changed at the source since the last run: new, moved, gone."
+    ),
 ]
 PruneOption = Annotated[
     bool,
@@ -57,7 +60,7 @@ def plan(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say what would be copied, linked, skipped or refused, and why; writes nothing.
+    """Show what would be copied, linked, skipped or refused, and why; writes nothing.
 
     Example: rahti-migrate plan my-app.yaml
     """
@@ -83,12 +86,17 @@ def plan(
         shown = [*since_lines(since), ""] if since else []
         shown += [*leftover_lines(found, notes), ""] if prune_report else []
         result([*shown, plan_summary(made)] if shown else plan_lines(made))
-        given = options_given(state, project)
-        if any(True for _ in made.moving):
-            result([f"Next: {command_line('copy', manifest, given)}"])
-        elif not made.needs_attention:
-            result([f"Nothing is left to copy. Next: {command_line('verify', manifest, given)}"])
+        result(_next_lines(made, manifest, options_given(state, project)))
     return plan_exit_code(made)
+
+
+def _next_lines(made: Plan, manifest: Path, given: Sequence[str]) -> Iterator[str]:
+    """What to do now."""
+    yield from advice_lines(made)
+    if made.moving:
+        yield f"Next: {command_line('copy', manifest, given)}"
+    elif not made.needs_attention:
+        yield f"Nothing is left to copy. To compare with the source: {command_line('verify', manifest, given)}"
 
 
 def lookups_for_plan(session: Session, memory: State | None) -> Lookups:

@@ -251,7 +251,7 @@ def _skopeo_reads(session: Session, plan: Plan) -> Iterator[Check]:
             failure = skopeo.run(program, argv, environment, watch)
             bearable = _NO_TAG_YET if image is target else (FailureClass.NOT_FOUND,)
             if failure is None or failure.kind in bearable:
-                yield ok("skopeo-reach", host, "skopeo gets there, too")
+                yield ok("skopeo-reach", host, "skopeo reaches it, too")
             elif failure.retry and failure.kind is not FailureClass.UNKNOWN:
                 yield warning("skopeo-reach", host, f"skopeo: {failure}", failure.advice)
             else:

@@ -61,7 +61,8 @@ def report(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say what happened, what needs you, how much and how long; asks no registry. FILE may be - for stdout.
+    """Show what happened, what needs you, how much was sent and how long it took; FILE may be - for stdout. Asks no
+    registry.
 
     Example: rahti-migrate report my-app.yaml --html report.html
     """

@@ -77,7 +77,7 @@ def rewrite_for_finish(session: Session, state: Path | None) -> Prepared:
     reports = []
     for task in tasks:
         if task.unread and task.to is not None:
-            way = f"try again, or go on without: {command_line('rewrite', manifest.path)}"
+            way = f"try again, or continue without: {command_line('rewrite', manifest.path)}"
             prepared.troubles[task.to] = [
                 f"{plural} of project {task.live} could not be read: {words}; {way}"
                 for plural, words in task.unread.items()

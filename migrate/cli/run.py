@@ -63,7 +63,7 @@ def run(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Check, plan, copy, verify, and show the final step (with --apply: do it), in one go; run it again to go on.
+    """Check, plan, copy, verify, and show the final step (with --apply: do it), in one go; run it again to continue.
 
     Example: rahti-migrate run my-app.yaml
     """

@@ -97,7 +97,7 @@ def _capped(session: Session, rate: int) -> Iterator[None]:
         }
     )
     if near:
-        say(f"note: --bwlimit does not hold skopeo back at {' and '.join(near)}: it is this machine, without a proxy")
+        say(f"note: --bwlimit does not hold for skopeo and {' and '.join(near)}: a registry on this machine")
     from migrate.bandwidth.serving import limited  # asyncio and all: loaded by who needs it
 
     with limited(rate) as session.way:

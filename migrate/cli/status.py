@@ -48,7 +48,7 @@ def status(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Say where things stand now, also while another process copies; asks no registry.
+    """Show where things stand now, also while another process copies; asks no registry.
 
     Exit code 0: all is done, verify found nothing wrong (it need not have run), and the last run ended well; else 3.
 

@@ -1,4 +1,4 @@
-"""Where work waits while a login that has worked is no longer taken: nothing fails, and it goes on by itself."""
+"""Where work waits while a login that has worked is no longer taken: nothing fails, and it continues by itself."""
 
 import math
 import threading
@@ -95,7 +95,7 @@ class LoginGate:
             self._given_up = not taken and not self.stopped
             if taken:
                 waited = format_duration(self._clock() - started)
-                self._patience.tell(f"{self._server} takes the login again, after {waited}; going on")
+                self._patience.tell(f"{self._server} takes the login again, after {waited}; continuing")
             return taken
 
     def _say_closed(self) -> None:
@@ -104,7 +104,7 @@ class LoginGate:
         limit = "" if seconds == _FOR_EVER else f" for up to {format_duration(seconds)}"
         self._patience.tell(
             f"{self._server} no longer takes the login ({self._login.origin}). Log in again: {self._login.how_anew()}\n"
-            f"  waiting{limit}; it goes on by itself, and nothing is lost (Ctrl-C stops)"
+            f"  waiting{limit}; it continues by itself, and nothing is lost (Ctrl-C stops)"
         )
 
     def _look(self, repository: str, is_taken: Callable[[], bool], until: float) -> bool:

@@ -143,7 +143,7 @@ def _others(project: FoundProject) -> Iterator[str]:
 def _access(project: FoundProject) -> Iterator[str]:
     yield from (f"  # note: {printable(note)}" for note in project.access_notes)
     if project.access is None:
-        yield "  # who may pull from it today could not be read; this would take it over when it can be:"
+        yield "  # who may pull today could not be read; with the source's OpenShift API this would carry it over:"
         yield f"  # - {{project: {scalar(project.target)}, carryOver: true}}"
     elif not project.access:
         yield f"  # nobody but its own service accounts may pull from {project.name} today"

@@ -28,12 +28,11 @@ def decide(copy: Copy, found: Found | None, before: Delivered, different: tuple[
     if found.digest in before:
         moved = before[found.digest] != copy.source.digest
         return replace(copy, reason="the source tag has moved since" if moved else "wanted in another form now")
-    unknown = "which no run of this state has put there"
-    words = f"the target tag has other content, {unknown}: {'; '.join(different)}"
+    words = f"other content is at the target, and no run of this state put it there: {'; '.join(different)}"
     if copy.options.on_conflict == "overwrite":
-        return replace(copy, reason=f"overwritten, as `onConflict` says: {words}")
+        return replace(copy, reason=f"will be replaced (onConflict: overwrite): {words}", replaces=True)
     if copy.options.on_conflict == "skip":
-        reason = f"left as it is, as `onConflict` says: {words}"
+        reason = f"left as it is (onConflict: skip): {words}"
         return replace(copy, action=Action.SKIP, reason=reason, failure=FailureClass.CONFLICT)
     return replace(copy, action=Action.CONFLICT, reason=words, failure=FailureClass.CONFLICT)
 

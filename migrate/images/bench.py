@@ -52,7 +52,7 @@ class BlobBook:
     def claim(self, digests: Iterable[str]) -> bool:
         """Be the one who brings these blobs; False where somebody else brings one of them now.
 
-        Whoever holds a claim must not wait for others.
+        Whoever holds a claim must not wait for others, but for those who mount, who wait for nobody.
         """
         wanted = set(digests)
         with self._landed:

@@ -68,7 +68,22 @@ def _is_whole(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
 
 
 def mounted(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
-    """Whether a blob could be taken from another repository of the target."""
+    """Whether a blob could be taken from another repository of the target.
+
+    Two at a time would write the same link, and docker-registry 2.8 answers DIGEST_INVALID to a manifest of the first
+    that is put meanwhile.
+    """
+    turn = [f"{repository.path}@{blob.digest}"]
+    while not bench.book.claim(turn):
+        if not bench.book.wait(turn, bench.watch.stop):
+            return False
+    try:
+        return bench.book.sure(repository.path, blob.digest) or _lent(bench, repository, blob)
+    finally:
+        bench.book.release(turn)
+
+
+def _lent(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
     for origin in bench.book.origins(blob.digest, repository.path):
         try:
             upload = bench.target.mount(repository.path, blob.digest, origin)

@@ -92,7 +92,7 @@ def _list_difference(noun: str, source: tuple[str, ...], target: tuple[str, ...]
     if len(source) != len(target):
         return f"{noun} differ ({len(source)} at the source, {len(target)} at the target)"
     first = next(i for i, pair in enumerate(zip(source, target, strict=True)) if pair[0] != pair[1])
-    return f"{noun} differ (number {first + 1} of {len(source)} is the first that does)"
+    return f"{noun} differ (the first is {first + 1} of {len(source)})"
 
 
 def docker_only_fields(manifest: ImageManifest, config: bytes | None) -> list[str]:

@@ -115,13 +115,15 @@ def _wanted(request: ImageRequest, target: str, source: Reference, path: str, ta
 
 def _nothing_found(request: ImageRequest, there: Sequence[str]) -> Failure:
     chosen = request.tags.model_dump(exclude_none=True)
-    words = f"no tag passes `tags`; {tags_there(there)}" if chosen and there else "the repository has no tags"
+    path = request.source.repository.path
+    words = f"no tag passes `tags`; {tags_there(path, there)}" if chosen and there else "the repository has no tags"
     return Failure(FailureClass.NOT_FOUND, words)
 
 
-def tags_there(names: Sequence[str]) -> str:
-    """`it has 7 tags: 1.0, 1.1, 1.2, 1.3, 1.4, ...`: what somebody may have meant."""
-    return f"it has {count(len(names), 'tag')}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+def tags_there(path: str, names: Sequence[str]) -> str:
+    """`shop/web has 7 tags: 1.0, 1.1, 1.2, 1.3, 1.4, ...`: what somebody may have meant."""
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{path} has {count(len(names), 'tag')}: {', '.join(names[:_SHOWN])}{more}"
 
 
 def _repositories(look: Lookups, request: ImageRequest) -> list[Repository]:

@@ -91,7 +91,7 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "a layer or config is missing in the registry", "run again; if it stays, the image is damaged there", True
     ),
     FailureClass.DAMAGED: Meaning(
-        "the target keeps bytes that are not those of their digest",
+        "the target holds a blob whose bytes do not match its digest",
         "no push can repair it: ask the target's operator to delete the blob that is named, then run again",
         False,
     ),
@@ -102,8 +102,9 @@ MEANINGS: dict[FailureClass, Meaning] = {
         "this sort of image cannot be copied as asked", "see the reason; `format:` or `platforms:` may help", False
     ),
     FailureClass.CONFLICT: Meaning(
-        "other content stands under the target tag, which no run of this state has put there",
-        "look at it; then say for this image `onConflict: overwrite` (replace it) or `skip` (leave it), and copy",
+        "other content is at the target, and no run of this state put it there",
+        "look at it; then add `- {from: <source image>, onConflict: overwrite}` to `images` (or `skip`, to leave it),"
+        " and copy",
         False,
     ),
     FailureClass.CLASH: Meaning(

@@ -40,6 +40,7 @@ class Copy:
         suspect: verify found it damaged at the target: what the target says that it has is to be read.
         unseen: whether it is the target that does not let itself be looked at.
         alias: the target tag that this one follows, as an image stream tag, where it is to be made so again.
+        replaces: whether the target tag has content of somebody else, which goes.
     """
 
     source: Reference
@@ -55,6 +56,7 @@ class Copy:
     suspect: bool = False
     unseen: bool = False
     alias: Reference | None = None
+    replaces: bool = False
 
     @property
     def size(self) -> int:
@@ -116,6 +118,11 @@ class Plan:
     def changed(self) -> list[Copy]:
         """What does not arrive as it is at the source, of all that is copied or linked."""
         return [copy for copy in self.moving if copy.warnings]
+
+    @property
+    def replacing(self) -> list[Copy]:
+        """What replaces content that no run of this state has put there, as `onConflict: overwrite` says."""
+        return [copy for copy in self.moving if copy.replaces]
 
     @property
     def kept(self) -> int:

@@ -141,7 +141,7 @@ def _other_tags(look: Lookups, failed: Mapping[Reference, Failure], executor: Ex
     lists, _ = answers(executor, look.tags_or_none, (source.repository for source in missing))
     named = {source: names for source in missing if (names := lists.get(source.repository))}
     return {
-        source: Failure(FailureClass.NOT_FOUND, f"{source.repository.path}: {tags_there(names)}")
+        source: Failure(FailureClass.NOT_FOUND, tags_there(source.repository.path, names))
         for source, names in named.items()
     }
 

@@ -112,7 +112,7 @@ def _verified(copy: Copy, digest: str, different: list[str], damage: list[str], 
         return Verified(copy, Verdict.EQUAL, "", digest)
     is_conflict = different and digest not in ours and copy.options.on_conflict != "overwrite"
     if is_conflict and copy.options.on_conflict == "skip":
-        return Verified(copy, Verdict.KEPT, f"left as it is, as `onConflict` says: {words}", digest)
+        return Verified(copy, Verdict.KEPT, f"left as it is (onConflict: skip): {words}", digest)
     return Verified(copy, Verdict.DIFFERENT, words, digest, FailureClass.CONFLICT if is_conflict else None)
 
 

@@ -45,14 +45,14 @@ def check_life(
     needed = seconds * _ESTIMATE_FACTOR + _MARGIN_SECONDS
     if ends is None:
         if not oauth_token_name(credential.secret) and cluster is None:
-            return ok(name, subject, f"{who}; no end of it is known")
-        words = f"{who}; when it ends is not told (OpenShift's default: 24 h after `oc login`)"
+            return ok(name, subject, f"{who}; it does not say when it ends")
+        words = f"{who}; it does not say when it ends (OpenShift's default: 24 h after `oc login`)"
         if needed > _DEFAULT_SECONDS / 2:
             words += f", and the copying takes about {format_duration(seconds)}: it will wait for a new login then"
             return warning(name, subject, words, f"log in again just before: {again}")
         return ok(name, subject, words)
     if ends == ENDLESS:
-        return ok(name, subject, f"{who}; it has no end")
+        return ok(name, subject, f"{who}; it does not end")
     left = ends - time.time()
     words = f"{who}; until {datetime.fromtimestamp(ends):%Y-%m-%d %H:%M} (for {format_duration(max(left, 0))})"
     if left < needed:

@@ -32,7 +32,7 @@ def check_skopeo(program: Skopeo) -> Check:
     gaps = []
     version = _version(program.version)
     if version and version < _RESUMES:
-        gaps.append("a layer whose download breaks begins again from its start (1.12 goes on where it was)")
+        gaps.append("a download that breaks begins again (skopeo 1.12 or newer would resume it)")
     if not program.can_die_with_parent:
         gaps.append("no setpriv (util-linux): after kill -9 of this program a running copy ends by itself, later")
     words = f"{program.version} ({program.program})"

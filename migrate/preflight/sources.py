@@ -52,7 +52,8 @@ def _judge_pull(subject: str, copies: Sequence[Copy], refusal: Failure | None, r
     advice = (bad[0].failure and MEANINGS[bad[0].failure].advice) or ""
     if denied and registry.is_openshift:
         advice = f"ask an admin of it: oc policy add-role-to-user system:image-puller <your user name> -n {project}"
-    return failed("pull", subject, f"{words}, {len(bad):,} cannot: {bad[0].source.short}: {bad[0].reason}", advice)
+    such = ", such as" if len(bad) > 1 else ":"
+    return failed("pull", subject, f"{words}, {len(bad):,} cannot{such} {bad[0].source.short}: {bad[0].reason}", advice)
 
 
 _UNREADABLE = {

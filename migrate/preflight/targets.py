@@ -47,7 +47,7 @@ def _judge_project(target: Target, landing: Landing, found: Found) -> Check:
         words = f"whether {who} may push could not be asked of {count(len(found.unsure), 'repository')}, such as {path}"
         return warning("target-project", project, f"{words}: {failure}", failure.advice)
     known = "it is there" if found.phase else ""
-    may = f"{who} may push to it" if landing.images else "nothing is to be pushed to it"
+    may = f"{who} may push to it" if landing.images else "no image goes to it"
     return ok("target-project", project, " and ".join(filter(None, [known, may])))
 
 

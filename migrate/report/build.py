@@ -218,8 +218,8 @@ def _image(row: Mapping[str, Any], writer: str) -> Image:
 
 
 def _name(target: str) -> tuple[str, str]:
-    """Repository and tag of a target, which always has both."""
-    path, _, tag = target.partition("/")[2].rpartition(":")
+    """Repository and tag of a target; no tag where an entry that means every tag could not be listed."""
+    path, _, tag = target.partition("/")[2].partition(":")
     return path, tag
 
 

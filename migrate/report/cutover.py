@@ -78,12 +78,13 @@ def cutover(
 
 
 def _images(found: Verification, commands: Commands) -> Item:
-    fine = sum(found.count(verdict) for verdict in FINE)
+    fine, kept = sum(found.count(verdict) for verdict in FINE), found.count(Verdict.KEPT)
     if not found.tags and not found.refused:
         return Item("images", True, "the manifest names none")
     if fine == len(found.tags) and not found.refused:
+        words = f"{count(fine - kept, 'tag')} at the target {'is' if fine - kept == 1 else 'are'} what the source has"
         return Item(
-            "images", True, f"{count(fine, 'tag')} at the target {'is' if fine == 1 else 'are'} what the source has"
+            "images", True, f"{words}{f'; {kept:,} left with other content (onConflict: skip)' if kept else ''}"
         )
     parts = [
         f"{found.count(verdict):,} {verdict}" for verdict in Verdict if verdict not in FINE and found.count(verdict)

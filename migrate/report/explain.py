@@ -80,14 +80,15 @@ def find_image(report: Report, name: str, dropped: Collection[str] = ()) -> Imag
     found = [image for image in report.images if name in _exact(image)]
     found = found or [image for image in report.images if name in _loose(image)]
     if not found and any(name in (target, target.partition("/")[2]) for target in dropped):
-        raise UsageError(f"{name}: no longer wanted", "the manifest of the last run did not name it; it is left alone")
+        words = "the last run did not find it at the source, or in the manifest; what is at the target stays"
+        raise UsageError(f"{name}: no longer wanted", f"{words} (plan --prune-report lists such tags)")
     if not found:
         near = [image.name for image in report.images if name.rpartition("/")[2].partition(":")[0] in image.name]
         listed = f"there are {', '.join(near[:_FEW])}" if near else "status and report list what there is"
         raise UsageError(f"{name}: this state knows no such image", listed)
     if len(found) > 1:
         more = f", and {len(found) - _FEW} more" if len(found) > _FEW else ""
-        listed = f"say one of {', '.join(image.name for image in found[:_FEW])}{more}"
+        listed = f"choose one of {', '.join(image.name for image in found[:_FEW])}{more}"
         raise UsageError(f"{name}: that may be any of {count(len(found), 'tag')}", listed)
     return found[0]
 
@@ -212,18 +213,21 @@ def _blob_lines(blobs: Sequence[Blob]) -> Iterator[str]:
         return
     shared = [blob for blob in blobs if blob.others]
     parts = f", {len(shared)} shared with other images" if shared else ""
-    yield f"layers    {len(blobs)} blobs, {format_size(sum(blob.size for blob in blobs))}{parts}"
+    size = sum(blob.size for blob in blobs)
+    yield f"layers    {count(len(blobs), 'blob')}{f', {format_size(size)}' if size else ''}{parts}"
     for blob in blobs[:_SHOWN]:
         others = f", in {count(blob.others, 'other image')}" if blob.others else ""
         held = f", at the target in {', '.join(blob.held_in[:2])}" if blob.held_in else ""
-        yield f"          {blob.digest[:19]} {format_size(blob.size)}{others}{held}"
+        size_words = format_size(blob.size) if blob.size else "size not known"
+        yield f"          {blob.digest[:19]} {size_words}{others}{held}"
     yield from _more(blobs)
 
 
 def _attempt_lines(found: Explained) -> Iterator[str]:
     for attempt in found.attempts[-_SHOWN:]:
         took = format_duration(max(_seconds(attempt.ended_at) - _seconds(attempt.started_at), 0))
-        words = f": {attempt.words}" if attempt.words else f", {format_size(attempt.sent)} sent in {took}"
+        sent = f", {format_size(attempt.sent)} sent in {took}" if attempt.sent or not attempt.words else ""
+        words = f"{sent}{f': {attempt.words}' if attempt.words else ''}"
         who = f" by {attempt.worker}" if attempt.worker else ""
         yield f"run {attempt.run:<5} {attempt.started_at[:19]}Z try {attempt.number}{who} {attempt.outcome}{words}"
     if not found.attempts:

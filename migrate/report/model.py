@@ -105,7 +105,7 @@ class Image:
     @property
     def name(self) -> str:
         """The target without its registry."""
-        return f"{self.repository}:{self.tag}"
+        return f"{self.repository}:{self.tag}" if self.tag else f"{self.repository} (every tag)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def _progress_lines(standing: Standing, seconds: float) -> Iterator[str]:
     if standing.at_work:
         first, since = standing.at_work[0]
         where = first.partition("/")[2]
-        yield f"at work: {count(len(standing.at_work), 'tag')}, the longest since {since[11:19]} UTC: {where}"
+        yield f"at work: {count(len(standing.at_work), 'tag')}, the oldest since {since[11:19]} UTC: {where}"
 
 
 def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _verdict_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _heading(row: Mapping[str, Any]) -> str:
     """What to do about a verdict."""
     if row["verdict"] == Verdict.UNKNOWN:
-        return "What verify could not read (deal with what is named, then verify again):"
+        return "What verify could not read (correct what is named, then verify again):"
     if row.get("verdict_class") == FailureClass.CONFLICT:
         return f"What verify found, and no copy replaces ({MEANINGS[FailureClass.CONFLICT].advice}):"
     return "What verify found (copy brings it again):"
@@ -148,7 +148,7 @@ def _heading(row: Mapping[str, Any]) -> str:
 def _ending(run: Mapping[str, Any], writer: str) -> str:
     if run["ended_at"]:
         return f", ended {run['ended_at']} with exit code {run['exit_code']}"
-    return "" if writer else ", was cut off: run it again to go on"
+    return "" if writer else ", was cut off: run it again to continue"
 
 
 _ROW_KEYS = {

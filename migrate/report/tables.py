@@ -63,8 +63,8 @@ def tables_of(report: Report, command: Callable[[str], str]) -> Iterator[Table]:
         )
         yield _table("on-the-way", "Changed on the way", words, changed, _ON_THE_WAY)
     if report.changes and len(report.runs) > 1 and report.run:
-        words = f"What run {report.run.number} changed."
-        yield _table("changes", "Changed by this run", words, report.changes, _CHANGES)
+        words = f"The tags that were left with another result by run {report.run.number} than by those before."
+        yield _table("changes", "New results of this run", words, report.changes, _CHANGES)
     if report.access:
         words = "Who may pull at the target, and whether that was proved."
         yield _table(

@@ -15,6 +15,7 @@ LONG_PLAN = 40
 _MANY = 20
 _FEW = 5
 _AT_TARGET = ("done", "skipped")
+_STUCK = (Action.CONFLICT, Action.REFUSED)
 _TROUBLES = ("failed", "conflict", "refused")
 
 
@@ -24,7 +25,7 @@ def plan_lines(plan: Plan, *, full: bool = False) -> Iterator[str]:
     yield from _by_repository(plan.copies) if grouped else _by_tag(plan.copies)
     if grouped:
         yield "(--format json lists every tag)"
-    troubled = [c for c in plan.copies if c.action in (Action.CONFLICT, Action.REFUSED)]
+    troubled = [c for c in plan.copies if c.action in _STUCK]
     if grouped and troubled:
         yield ""
         yield from _by_tag(troubled)
@@ -50,11 +51,15 @@ def blob_lines(graph: BlobGraph) -> Iterator[str]:
     digest, most = max(graph.blobs.items(), key=lambda item: item[1].size * (len(item[1].needed_by) - 1))
     if len(most.needed_by) > 1 and most.size:
         where = f"{count(len(most.needed_by), 'tag')} in {count(len(most.repositories), 'repository')}"
-        yield f"shared most: {digest[:19]}, {format_size(most.size)}, by {where}"
+        yield f"shared most: blob {digest[:19]}, {format_size(most.size)}, by {where}"
 
 
 def change_lines(plan: Plan) -> Iterator[str]:
-    """How many tags change on the way, and the first of them."""
+    """How many tags change on the way, or replace what somebody else put there, and the first of them."""
+    if plan.replacing:
+        tags = count(len(plan.replacing), "tag")
+        yield f"Other content at the target will be replaced (onConflict: overwrite) in {tags}:"
+        yield from shortened([f"  {copy.target.short}: it has {copy.present}" for copy in plan.replacing])
     changed = plan.changed
     if changed:
         tags = count(len(changed), "tag")
@@ -111,6 +116,13 @@ def _unique(copies: Iterable[Copy]) -> int:
     return sum({blob.digest: max(blob.size, 0) for delivery in moving for blob in delivery.blobs}.values())
 
 
+def advice_lines(plan: Plan) -> Iterator[str]:
+    """What to do about what is in conflict or refused, by class."""
+    for kind in dict.fromkeys(copy.failure for copy in plan.copies if copy.failure and copy.action in _STUCK):
+        number = sum(copy.failure is kind and copy.action in _STUCK for copy in plan.copies)
+        yield f"{kind} ({count(number, 'tag')}) -> {MEANINGS[kind].advice}"
+
+
 def plan_summary(plan: Plan) -> str:
     """`14 tags: 9 to copy, 3 to link, 2 there already; at most 20 MB to move (of 60 MB: 40 MB are shared or there)`."""
     words = {
@@ -155,7 +167,7 @@ def verify_hints(found: Verification, bring: str) -> Iterator[str]:
     if any(item.failure is FailureClass.CONFLICT for item in wrong):
         yield f"No copy replaces a tag in conflict: {MEANINGS[FailureClass.CONFLICT].advice}"
     if found.count(Verdict.UNKNOWN) or found.refused:
-        yield "Deal with what is named as unknown or refused, then verify again"
+        yield "Correct what is named as unknown or refused, then verify again"
 
 
 def moved_lines(moved: Sequence[str]) -> Iterator[str]:

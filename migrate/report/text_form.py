@@ -31,10 +31,10 @@ def report_lines(report: Report) -> Iterator[str]:
         runs = report.runs[-_RUNS:]
         yield from table(_RUN_HEADS, [_run_row(run) for run in runs], right={0, 3, 4, 5, 6, 7})
         if len(runs) < len(report.runs):
-            yield f"({len(report.runs) - len(runs)} earlier ones: --json, --html)"
+            yield f"({count(len(report.runs) - len(runs), 'earlier run')}: see --json or --html)"
     if report.changes and report.run and len(report.runs) > 1:
         yield ""
-        yield f"Run {report.run.number} changed {count(len(report.changes), 'tag')}:"
+        yield f"New results of run {report.run.number}, for {count(len(report.changes), 'tag')}:"
         yield from _change_lines(report.changes)
 
 
@@ -72,7 +72,7 @@ def _ending(run: Run) -> str:
 
 
 _PROJECT_HEADS = ("project", "tags", "at target", "verified", "in trouble", "size", "sent")
-_RUN_HEADS = ("run", "command", "begun", "took", "copied", "failed", "changed", "sent", "end")
+_RUN_HEADS = ("run", "command", "begun", "took", "copied", "failed", "new results", "sent", "end")
 
 
 def _project_rows(report: Report) -> list[tuple[str, ...]]:
@@ -130,7 +130,7 @@ def _markdown(report: Report) -> Iterator[str]:
     ])  # fmt: skip
     if report.run and len(report.runs) > 1:
         changes = [(_short(change.target), change.before or "not known", change.after) for change in report.changes]
-        yield from _section(f"Changed by run {report.run.number}", ("image", "before", "after"), changes)
+        yield from _section(f"New results of run {report.run.number}", ("image", "before", "after"), changes)
     yield from _section("Who may pull", ("project", "who", "what", "standing", "holds"), [
         (g.project, g.subject, ", ".join(g.images) or g.role, g.how, _holds(g.holds, g.proof))
         for g in report.access

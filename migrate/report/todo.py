@@ -11,13 +11,15 @@ from migrate.report.model import Finding, Grant, Image, Run, Todo, Workload
 from migrate.state.statuses import AT_TARGET, CUT_OFF, TAKEN_BACK, TROUBLED
 
 _ENDINGS = {
-    ExitCode.FAILED: ("could not go on", "read what it said, correct that, run it again"),
+    ExitCode.FAILED: ("could not continue", "read what it said, correct that, run it again"),
     ExitCode.USAGE: ("was asked for something impossible", "see what it said"),
     ExitCode.LOGIN: ("ended because a login was missing, refused or expired", "log in again, then run it again"),
-    ExitCode.LIMIT: ("stopped at its limit", "run it again to go on"),
-    ExitCode.INTERRUPTED: ("was interrupted", "run it again to go on"),
+    ExitCode.LIMIT: ("stopped at its limit", "run it again to continue"),
+    ExitCode.INTERRUPTED: ("was interrupted", "run it again to continue"),
 }
 """What is left to do after a run that ended with this exit code; after 3 it stands in what failed."""
+_LOOKED_AT = (FailureClass.CONFLICT, FailureClass.NOT_FOUND)
+"""What another copy does not change before a person has looked at it."""
 
 
 def todo_of(
@@ -55,7 +57,7 @@ def _ended(run: Run | None, command: Callable[[str], str]) -> Iterator[Todo]:
         return
     again = command("finish --apply" if run.command == "finish" else run.command)
     if run.how == CUT_OFF:
-        yield Todo("run", 1, f"run {run.number} ({run.command}) was cut off", "run it again to go on", again)
+        yield Todo("run", 1, f"run {run.number} ({run.command}) was cut off", "run it again to continue", again)
     elif run.exit_code in _ENDINGS:
         words, advice = _ENDINGS[ExitCode(run.exit_code)]
         yield Todo("run", 1, f"run {run.number} ({run.command}) {words}", advice, again)
@@ -65,9 +67,10 @@ def _failed(images: Sequence[Image], command: Callable[[str], str]) -> Iterator[
     kinds = Counter(image.failure or FailureClass.UNKNOWN for image in images if image.outcome in TROUBLED)
     for kind, number in kinds.most_common():
         meaning = MEANINGS[FailureClass(kind)]
-        conflicts = [image.name for image in images if image.failure == kind == FailureClass.CONFLICT]
-        way = f"{command('explain')} {conflicts[0]}" if conflicts else command("copy")
-        yield Todo("images", number, f"{count(number, 'tag')}: {meaning.meaning} ({kind})", meaning.advice, way)
+        names = [i.name for i in images if i.outcome in TROUBLED and (i.failure or FailureClass.UNKNOWN) == kind]
+        way = f"{command('explain')} {names[0]}" if kind in _LOOKED_AT and " " not in names[0] else command("copy")
+        what = f"{count(number, 'tag')}: {meaning.meaning} ({kind}): {names[0]}{', ...' if number > 1 else ''}"
+        yield Todo("images", number, what, meaning.advice, way)
 
 
 def _left(run: Run | None, images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
@@ -80,11 +83,11 @@ def _left(run: Run | None, images: Iterable[Image], command: Callable[[str], str
     for kind, number in Counter(image.failure for image in left).most_common():
         words = f"{count(number, 'tag')} still to be copied"
         if kind is None:
-            yield Todo("images", number, words, "go on copying", command("copy"))
+            yield Todo("images", number, words, "continue copying", command("copy"))
         else:
             meaning = MEANINGS[FailureClass(kind)]
             words = f"{words}: {meaning.meaning} ({kind})"
-            yield Todo("images", number, words, f"{meaning.advice}; then go on copying", command("copy"))
+            yield Todo("images", number, words, f"{meaning.advice}; then continue copying", command("copy"))
 
 
 def _is_yours(image: Image) -> bool:
@@ -92,24 +95,25 @@ def _is_yours(image: Image) -> bool:
     return image.verdict in (Verdict.MISSING, Verdict.DIFFERENT) and image.failure == FailureClass.CONFLICT
 
 
-def _unverified(images: Iterable[Image], command: Callable[[str], str]) -> Iterator[Todo]:
+def _unverified(images: Sequence[Image], command: Callable[[str], str]) -> Iterator[Todo]:
     there = [image for image in images if image.outcome in AT_TARGET]
     wrong = sum(i.verdict in (Verdict.MISSING, Verdict.DIFFERENT) and not _is_yours(i) for i in there)
     if wrong:
         words = f"{count(wrong, 'tag')} missing or different at the target"
         yield Todo("images", wrong, words, "copy brings them again", command("copy"))
-    yours = sum(image.outcome not in TROUBLED and _is_yours(image) for image in images)
+    yours = [image.name for image in images if image.outcome not in TROUBLED and _is_yours(image)]
     if yours:
-        words = f"{count(yours, 'tag')} with other content at the target, which no copy replaces"
-        yield Todo("images", yours, words, MEANINGS[FailureClass.CONFLICT].advice, command("verify"))
+        words = f"{count(len(yours), 'tag')} with other content at the target, which no copy replaces"
+        way = f"{command('explain')} {yours[0]}"
+        yield Todo("images", len(yours), words, MEANINGS[FailureClass.CONFLICT].advice, way)
     unknown = sum(image.verdict == Verdict.UNKNOWN for image in there)
     if unknown:
         words = f"{count(unknown, 'tag')} could not be verified"
-        yield Todo("images", unknown, words, "deal with what is named, then verify again", command("verify"))
+        yield Todo("images", unknown, words, "correct what is named, then verify again", command("verify"))
     unseen = sum(image.outcome in AT_TARGET and image.verdict is None for image in there)
     if unseen:
         words = f"{count(unseen, 'tag')} at the target, not verified yet"
-        yield Todo("images", unseen, words, "compare them with the source", command("verify"))
+        yield Todo("images", unseen, words, "compare with the source", command("verify"))
 
 
 def _grants(access: Sequence[Grant], command: Callable[[str], str]) -> Iterator[Todo]:

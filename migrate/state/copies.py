@@ -248,7 +248,8 @@ class CopyRows(Rows):
             if copied.size and not copied.copy.size:  # Docker schema 1 does not tell it
                 ended["size"] = copied.size
             ended |= {
-                "bytes": copied.bytes, "target_digest": copied.target_digest, "put_digest": copied.target_digest,
+                "bytes": copied.bytes + self._sent_before(target),
+                "target_digest": copied.target_digest, "put_digest": copied.target_digest,
                 "target_media_type": copied.target_media_type, "put_from": copied.copy.source.digest,
                 "begun_digest": "", "begun_from": "", "warnings": json.dumps(_warnings(copied)),
                 "verdict": None, "verdict_words": None, "verdict_class": None, "verified_at": None,
@@ -261,6 +262,11 @@ class CopyRows(Rows):
             "error_class": ended["error_class"], "error": ended["error"], "worker": worker or None,
         }  # fmt: skip
         self._add("attempts", attempt)
+
+    def _sent_before(self, target: str) -> int:
+        """Bytes of the tries of this run that failed."""
+        query = "select coalesce(sum(bytes), 0) from attempts where run_id = ? and target = ?"
+        return int(self._db.execute(query, [self.run_id, target]).fetchone()[0])
 
     def record_verified(self, verified: Iterable[Verified], refused: Iterable[Copy] = (), *, deep: bool) -> None:
         """Keep what verify said of each target tag, also of one that no copy has put there; and what it refused.
