@@ -1067,7 +1067,8 @@ def test_a_file_that_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(UsageError) as caught:
         load_manifest(path)
     assert str(caught.value) == (
-        f"{path}: cannot be read: No such file or directory\n  -> name an existing manifest, or write one with rahti-migrate init"
+        f"{path}: cannot be read: No such file or directory\n"
+        "  -> name an existing manifest, or write one with rahti-migrate init"
     )
 
 
