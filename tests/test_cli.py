@@ -191,7 +191,7 @@ def test_status_is_0_only_where_all_is_done_and_the_last_run_ended_well(ends: En
     assert ends.run("copy", manifest).code == 0
     seen = ends.run("status", manifest)
     assert seen.code == 0
-    assert "verified: 1 not yet" in seen.out
+    assert "verified: none yet (1 to do)" in seen.out
     assert ends.run("verify", manifest).code == 0
     assert ends.run("status", manifest).code == 0
     assert ends.run("verify", manifest, LAB_PASSWORD="wrong").code == 4
@@ -308,7 +308,7 @@ def test_a_manifest_without_images_is_no_mistake(ends: Ends) -> None:
 def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> None:
     ran = ends.run("run", ends.manifest("images: [a]\naccess: [{project: p, allow: [anonymous]}]"))
     assert ran.code == 2
-    assert "say `target.api: {kubeconfigContext: ...}`" in ran.err
+    assert "set `target.api: {kubeconfigContext: ...}`" in ran.err
 
 
 def test_json_is_asked_for_by_another_name(ends: Ends) -> None:

@@ -210,32 +210,32 @@ CASES: list[tuple[str, str | bytes, str]] = [
     (
         "unknown-key",
         VA + "tranfser: {jobs: 1}\n",
-        f"3:1: unknown key `tranfser`: did you mean `transfer`? known here are {KEYS}",
+        f"3:1: unknown key `tranfser`: did you mean `transfer`? allowed here are {KEYS}",
     ),
     (
         "unknown-key-in-other-case",
         VA + "SOURCE: {}\n",
-        f"3:1: unknown key `SOURCE`: did you mean `source`? known here are {KEYS}",
+        f"3:1: unknown key `SOURCE`: did you mean `source`? allowed here are {KEYS}",
     ),
     (
         "unknown-key-in-a-side",
         VA + "source: {plainHTTP: true}\n",
-        "3:10: unknown key `plainHTTP` in source: did you mean `plainHttp`? known here are registry, login,"
+        "3:10: unknown key `plainHTTP` in source: did you mean `plainHttp`? allowed here are registry, login,"
         " plainHttp, caFile, insecureSkipTlsVerify, api",
     ),
     (
         "unknown-key-in-an-image",
         V + "images: [{from: a/b, tag: {}}]\n",
-        f"2:22: unknown key `tag` in images[0]: did you mean `tags`? known here are {IMAGE_KEYS}",
+        f"2:22: unknown key `tag` in images[0]: did you mean `tags`? allowed here are {IMAGE_KEYS}",
     ),
     (
         "unknown-key-in-options",
         V + "workloads: [{from: a, to: b, project: p, options: {dataCopy: true}}]\n",
-        "2:52: unknown key `dataCopy` in workloads[0].options: did you mean `dataCopied`? known here are"
+        "2:52: unknown key `dataCopy` in workloads[0].options: did you mean `dataCopied`? allowed here are"
         " deploymentConfig, missingImages, dataCopied, bitnami, routeSuffix, hooks, keepManualRollout,"
         " keepOldLimits, strictMemoryRatio, stripUids, stripNodeSelectors, harden, loadBalancer, dropUnknown, secrets",
     ),
-    ("unknown-key-like-none", VA + "xyzzy: 1\n", f"3:1: unknown key `xyzzy`: known here are {KEYS}"),
+    ("unknown-key-like-none", VA + "xyzzy: 1\n", f"3:1: unknown key `xyzzy`: allowed here are {KEYS}"),
     # types
     ("images-as-text", V + "images: my-app\n", "2:9: images: a list is needed here, and the text 'my-app' was found"),
     (
@@ -700,7 +700,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
         "secret-as-token",
         VA + "source: {login: {token: sha256~hush}}\n",
         f"3:17: source.login: one of {WAYS} is needed\n"
-        "3:18: unknown key `token` in source.login: did you mean `tokenEnv`? known here are kubeconfigContext,"
+        "3:18: unknown key `token` in source.login: did you mean `tokenEnv`? allowed here are kubeconfigContext,"
         " tokenEnv, tokenFile, username, passwordEnv, passwordFile, authfile, command",
     ),
     ("api-empty", VA + "target: {api: {}}\n", "3:15: target.api: one of kubeconfigContext, server is needed"),
@@ -979,7 +979,7 @@ CASES: list[tuple[str, str | bytes, str]] = [
         "3:31: access[0].allow[0]: 'all' is nobody: write anonymous, unauthenticated, authenticated,"
         " project:P, user:U, group:G or serviceaccount:P/S\n"
         f"4:28: source.login.tokenEnv: {NAME_OF_ENV}\n"
-        "4:34: unknown key `regsitry` in source: did you mean `registry`? known here are registry, login,"
+        "4:34: unknown key `regsitry` in source: did you mean `registry`? allowed here are registry, login,"
         " plainHttp, caFile, insecureSkipTlsVerify, api\n"
         "5:18: transfer.jobs: 0 is out of range: it must be at least 1\n"
         "5:34: transfer.copyTimeout: a duration such as 90s, 10m or 2h is needed here, and 5 was found\n"

@@ -79,7 +79,7 @@ def test_the_numbers_are_those_of_the_registries(ends: Ends, target: LabClient, 
     ]
     assert [(f["name"], f["tags"]) for f in found["failures"]] == [("not-found", 1)]
     assert (found["well"], found["counts"]) == (False, {"done": 6, "refused": 1})
-    assert found["todo"][0]["command"].endswith(f" copy {moved}")
+    assert found["todo"][0]["command"].endswith(f" explain {moved} a-2/app0:9")
 
 
 def test_a_report_of_one_project_tells_of_no_other(ends: Ends, moved: Path) -> None:
@@ -130,7 +130,7 @@ def test_every_run_can_be_told_again(ends: Ends, source: LabClient, moved: Path)
     assert refused.code == 2
     assert "--run 7: there is no such run\n  -> there are 1 to 3" in refused.err
     words = ends.run("report", moved).out
-    assert "Run 3 changed 2 tags:" in words
+    assert "New results of run 3, for 2 tags:" in words
 
 
 def test_what_a_killed_run_changed_is_told_once_the_next_begins(ends: Ends, moved: Path) -> None:

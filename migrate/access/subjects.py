@@ -122,11 +122,11 @@ def nobody(subject: Subject) -> str:
     """Why a binding to this subject lets nobody in, in words; empty where it may let somebody in."""
     if subject.kind == USER and subject.name in ("system:unauthenticated", *_LOGGED_IN):
         word = "authenticated" if subject.name in _LOGGED_IN else "unauthenticated"
-        return f"{subject.name} is a group: as a user it is nobody (say `{word}`)"
+        return f"{subject.name} is a group: as a user it is nobody (write `{word}`)"
     if subject.kind == USER and subject.name.startswith(_ACCOUNT):
         return f"{subject.name} is no service account: system:serviceaccount:PROJECT:NAME is one"
     if subject.kind == GROUP and subject.name == ANONYMOUS.name:
-        return "system:anonymous is a user: as a group it is nobody (say `anonymous`)"
+        return "system:anonymous is a user: as a group it is nobody (write `anonymous`)"
     return ""
 
 

@@ -52,7 +52,9 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
     if target is None:
         if not session.manifest.file.access and not session.manifest.file.workloads:
             words = f"{session.manifest.path}: there is neither `access` nor `workloads` in this manifest"
-            raise UsageError(words, "add one of them; see docs/access.md and docs/rules.md")
+            raise UsageError(
+                words, "nothing of it is for a cluster; to change that see docs/access.md and docs/rules.md"
+            )
         raise UsageError(
             "access and workloads are written by the target's OpenShift API, and none is named", api_advice("target")
         )
@@ -65,7 +67,7 @@ def open_ends(session: Session, *, carry: bool = True) -> Ends:
 
 def api_advice(end: str) -> str:
     """How a manifest names the API of one end."""
-    return f"say `{end}.api: {{kubeconfigContext: ...}}`, or `{{server: https://..., tokenEnv: ...}}`, in the manifest"
+    return f"set `{end}.api: {{kubeconfigContext: ...}}`, or `{{server: https://..., tokenEnv: ...}}`, in the manifest"
 
 
 def project_names(session: Session) -> dict[str, tuple[str, ...]]:

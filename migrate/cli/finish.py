@@ -90,7 +90,7 @@ def wait_seconds(wait: str, *, apply: bool) -> float:
     if not wait:
         return 0.0
     if not apply:
-        raise UsageError("--wait follows what was applied", "say --apply too")
+        raise UsageError("--wait follows what was applied", "use --apply too")
     try:
         return parse_duration(wait)
     except ValueError as error:

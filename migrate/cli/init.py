@@ -106,12 +106,14 @@ def _place(path: Path, *, force: bool) -> Path:
         UsageError: something is there that stays, or nothing can be written there.
     """
     if path.name in ("", "-"):
-        raise UsageError(f"--to {str(path)!r} is no file name", "say --to FILE")
+        raise UsageError(f"--to {str(path)!r} is no file name", "give another with --to FILE")
     path = path.parent / path.name if not path.is_symlink() else path.resolve()
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be written: it is a folder, or in none that you may write to", "say --to FILE")
+        raise UsageError(
+            f"{path} cannot be written: it is a folder, or in none that you may write to", "give another with --to FILE"
+        )
     if path.exists() and not force:
-        raise UsageError(f"{path} is there already, and nothing was written", "say --force to replace it, or --to FILE")
+        raise UsageError(f"{path} is there already, and nothing was written", "use --force to replace it, or --to FILE")
     return path
 
 
@@ -151,7 +153,7 @@ def _found(session: Session, names: Mapping[str, str], executor: Executor, *, on
     cluster = session.image_cluster("source")
     if cluster is None and only_in_use:
         words = "--only-in-use needs the source's OpenShift API, which tells of the workloads"
-        raise UsageError(words, "log in (oc login), and say --source-context")
+        raise UsageError(words, "log in (oc login), and give --source-context")
     if cluster:
         _check_projects(cluster, names)
     say(f"looking at {', '.join(names) if len(names) <= FEW else f'{len(names):,} projects'} ...")
@@ -194,7 +196,9 @@ def _check_source(session: Session) -> None:
     except MigrateError as error:
         if "TLS" not in error.what:
             raise
-        advice = "--source-registry http://HOST for one without TLS; for `caFile` write a manifest and say --like"
+        advice = (
+            "--source-registry http://HOST for one without TLS; for `caFile` write a manifest and give it with --like"
+        )
         raise MigrateError(error.what, advice) from None
 
 
@@ -261,7 +265,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
                 path.unlink()
                 raise
     except FileExistsError:
-        raise UsageError(f"{path} is there by now, and was not touched", "say --force to replace it") from None
+        raise UsageError(f"{path} is there by now, and was not touched", "use --force to replace it") from None
     except OSError as error:
         raise MigrateError(f"{path} cannot be written: {error.strerror}", "name another place: --to FILE") from None
 

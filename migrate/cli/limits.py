@@ -129,9 +129,9 @@ def limits(max_duration: str = "", max_bytes: str = "", rate: str = "", order: O
     if order is not Order.FASTEST:
         given += ["--order", str(order)]
     return Limits(
-        _number("--max-duration", max_duration, parse_duration, "say a time such as 90m or 6h"),
-        int(_number("--max-bytes", max_bytes, parse_size, "say a size such as 500GB")),
-        int(_number("--bwlimit", rate, parse_rate, "say bytes a second such as 50MB, or 400Mbit", _SLOWEST)),
+        _number("--max-duration", max_duration, parse_duration, "give a time such as 90m or 6h"),
+        int(_number("--max-bytes", max_bytes, parse_size, "give a size such as 500GB")),
+        int(_number("--bwlimit", rate, parse_rate, "give bytes a second such as 50MB, or 400Mbit", _SLOWEST)),
         order,
         tuple(given),
     )

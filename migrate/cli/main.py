@@ -174,7 +174,7 @@ def _exit_code() -> int:
         app()
     except SystemExit as end:
         if end.code == ExitCode.USAGE and "--json" in sys.argv:
-            say("  -> for JSON say --format json")
+            say("  -> for JSON use --format json")
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except StoppedError as stopped:
         kept = f"the state is good: run again to continue: {stopped.again}" if stopped.again else "nothing was written"

@@ -138,7 +138,7 @@ def login_wait(given: str) -> float:
     try:
         return parse_duration(given)
     except ValueError as error:
-        raise UsageError(f"--wait-login: {error}", "say a time such as 90s, 15m or 2h; 0s for not at all") from None
+        raise UsageError(f"--wait-login: {error}", "give a time such as 90s, 15m or 2h; 0s for not at all") from None
 
 
 def say(words: str = "") -> None:

@@ -43,8 +43,8 @@ def asked_of(manifest: Path, chosen: Path | None) -> tuple[Path, Path | None]:
         UsageError: there are two states.
         StateError: it is no state.
     """
-    if manifest.suffix == ".db" and not manifest.exists():
-        raise UsageError(f"{manifest}: no such file", "name a state, or a manifest")
+    if not manifest.exists() and (manifest.suffix == ".db" or not (chosen or state_path(manifest, None).exists())):
+        raise UsageError(f"{manifest}: no such file", "name a manifest, or a state")
     if not is_database(manifest):
         return manifest, chosen
     if chosen:

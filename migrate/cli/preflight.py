@@ -124,10 +124,10 @@ def _api(session: Session, end: End) -> Iterator[Check]:
         yield ok(name, cluster.server, f"it answers {user or 'this login'}")
     elif needed:
         words = f"the {end}'s OpenShift API is needed (`access`, `workloads`), and none is named"
-        yield failed(name, "", words, f"say `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
+        yield failed(name, "", words, f"set `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
     elif session.registry_of(end).is_openshift:
         words = f"the {end}'s OpenShift API is not named: image streams, quotas and rights cannot be looked at"
-        yield warning(name, "", words, f"say `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
+        yield warning(name, "", words, f"set `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
 
 
 def _api_trouble(name: str, cluster: Cluster, error: ClusterError, *, needed: bool) -> Check:

@@ -186,11 +186,11 @@ def loose_task(
 ) -> Task:
     """What a rewrite without a manifest works on, by what was typed."""
     if not project:
-        raise UsageError("which project is it for?", "say --project NEW, the target project")
+        raise UsageError("which project is it for?", "give --project NEW, the target project")
     if not valid_project(project):
         raise UsageError(f"--project: {quoted(project)} is not a project name", "lower-case letters, digits and -")
     if to is None and not diff:
-        raise UsageError("where to?", "say --to DIR, a folder for the rewritten files; or --diff to only look")
+        raise UsageError("where to?", "give --to DIR, a folder for the rewritten files; or --diff to only look")
     context = context_of(ManifestFile(version=1), project, _changed(RewriteOptions(), changes), MovedImages())
     return Task(tuple(paths), to, replace(context, projects=dict(_pair(each) for each in maps)))
 

@@ -322,7 +322,7 @@ def _no_way_in(name: str, registry: Registry, scope: str, failure: Failure) -> M
     if failure.kind is not FailureClass.LOGIN:
         return MigrateError(f"{end}: {failure}", failure.advice)
     if registry.login.credential(scope) is None:
-        advice = f"podman login {registry.host}, or say `{name}.login` in the manifest"
+        advice = f"podman login {registry.host}, or set `{name}.login` in the manifest"
         places = f": {registry.login.places}" if registry.login.places else ""
         return LoginError(f"{end} wants a login, and none was found in {registry.login.origin}{places}", advice)
     login = registry.login.name(registry.host, scope)

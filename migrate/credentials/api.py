@@ -98,4 +98,4 @@ def _named(entry: Api, login: LoginEntry | None, folder: Path) -> ApiAccess:
     if login and (login.kubeconfig_context or login.token_env or login.token_file or login.command):
         token = login_of(login, "", folder)  # that of the registry, too: OpenShift's two take the same
         return ApiAccess(token.origin, cluster, login=token)
-    raise LoginError(f"no login for the API {entry.server} is named", "say `tokenEnv` or `tokenFile` beside `server`")
+    raise LoginError(f"no login for the API {entry.server} is named", "set `tokenEnv` or `tokenFile` beside `server`")

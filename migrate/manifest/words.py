@@ -73,7 +73,7 @@ def _unknown_key(loc: Loc) -> str:
     meant = next((name for name in known if near and name.lower() == near[0]), "")
     place = f" in {_name(loc[:-1])}" if loc[:-1] else ""
     guess = f"did you mean `{meant}`? " if meant else ""
-    return f"unknown key `{key}`{place}: {guess}known here are {', '.join(known)}"
+    return f"unknown key `{key}`{place}: {guess}allowed here are {', '.join(known)}"
 
 
 def _missing_key(loc: Loc) -> str:

@@ -95,13 +95,21 @@ def check_disk(state: Path, plan: Plan) -> Iterator[Check]:
     purposes = dict(zip(needed, ("the state", "temporary files"), strict=False))
     for folder, size in needed.items():
         if not os.access(folder, os.W_OK | os.X_OK) or (folder / state.parent.name).is_file():
-            yield failed("disk", "", f"{folder}, for {purposes[folder]}, cannot be written to", "say --state elsewhere")
+            yield failed(
+                "disk",
+                "",
+                f"{folder}, for {purposes[folder]}, cannot be written to",
+                "choose another place with --state",
+            )
             continue
         free = shutil.disk_usage(folder).free
         words = f"{format_size(free)} free in {folder} for {purposes[folder]}"
         if free < size // 10:
             yield failed(
-                "disk", "", f"{words}: {format_size(size)} may be needed", "make room, or say --state elsewhere"
+                "disk",
+                "",
+                f"{words}: {format_size(size)} may be needed",
+                "make room, or choose another place with --state",
             )
         elif free < size:
             yield warning("disk", "", f"{words}: {format_size(size)} may be needed", "make room")

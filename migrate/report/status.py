@@ -78,7 +78,7 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
     counts = ", ".join(f"{number:,} {status}" for status, number in standing.counts.items())
     yield f"tags: {counts or 'none yet'}"
     if standing.verdicts:
-        yield f"verified: {', '.join(f'{number:,} {verdict}' for verdict, number in standing.verdicts.items())}"
+        yield f"verified: {_verified(standing.verdicts)}"
     if writer:
         yield from _progress_lines(standing, seconds)
     failed = [row for row in standing.troubled if row["status"] in TROUBLED]
@@ -90,6 +90,13 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
         yield from ("", "What waits for the next copy, and why:")
         yield from failure_lines(given_up)
     yield from _verdict_lines([row for row in standing.troubled if row["status"] not in TROUBLED])
+
+
+def _verified(verdicts: Mapping[str, int]) -> str:
+    """`5 equal, 2 not yet`; `none yet (7 to do)`."""
+    if set(verdicts) == {NOT_YET}:
+        return f"none yet ({verdicts[NOT_YET]:,} to do)"
+    return ", ".join(f"{number:,} {verdict}" for verdict, number in verdicts.items())
 
 
 def next_command(standing: Standing) -> str:

@@ -102,7 +102,7 @@ def _tell(it: Editor, node: Scalar, references: list[Found]) -> None:
             it.say(node, words, mode=Mode.WARNED, before=each.old, after=each.new)
         elif each.trouble is Trouble.PROJECT_UNKNOWN:
             project = each.path.partition("/")[0]
-            words = f"project {project} is taken to keep its name; if not, say --project-map {project}=NEW"
+            words = f"project {project} is taken to keep its name; if not, give --project-map {project}=NEW"
             it.say(node, words, mode=Mode.WARNED, before=each.old, after=each.new)
 
 

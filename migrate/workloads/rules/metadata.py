@@ -141,7 +141,7 @@ def namespace(it: Editor, found: Object) -> None:
     target = it.context.target_project(node.value)
     it.change(node, target)
     if target != it.context.project:
-        words = f"another project than {it.context.project}; if it is to go there, say --project-map {node.value}="
+        words = f"another project than {it.context.project}; if it is to go there, give --project-map {node.value}="
         words = f"{words}{it.context.project} (`projects:` in the manifest)"
         it.say(node, words, mode=Mode.WARNED)
 
