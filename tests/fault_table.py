@@ -67,7 +67,11 @@ def _many(number: int) -> Image:
 
 @dataclass(frozen=True)
 class Lab:
-    """A source that gives tokens, with images of every sort, and an open target."""
+    """A source that gives tokens, with images of every sort, and an open target.
+
+    Names at the target are of this lab alone: root's skopeo remembers for good which repository of a host:port has a
+    blob, and would mount from one of the same name what it should have read.
+    """
 
     source: LabRegistry
     target: LabRegistry
@@ -130,7 +134,7 @@ def ending(made: Lab, fault: str, phase: str, times: int, kinds: Sequence[str], 
     """Copy an image of each kind that is named, while a fault strikes."""
     end, at = PHASES[phase]
     told = f"{fault}-{phase}-{'once' if times == ONCE else 'always'}-{kinds[0]}-{len(kinds)}-{workers}"
-    name = "".join(c for c in told.lower() if c.isalnum())
+    name = "".join(c for c in f"{told}-{made.folder.name}".lower() if c.isalnum())
     rules = {end: [Rule(fault, at, times)]}
     inner = partial(behind_one_host, made.tokens)
     with (
