@@ -108,7 +108,7 @@ def test_an_entry_may_hold_more_than_auth(tmp_path: Path, entry: object, found: 
         (f'[{{"auth": "{SECRET}"' + "[" * 100_000, "the auth file is not JSON"),
         (b"\xff" + SECRET.encode(), "the auth file cannot be read: it is not text"),
         (SECRET.encode("utf-16"), "the auth file cannot be read: it is not text"),
-        (" " * (4 * 2**20) + SECRET, "the auth file is larger than 4194304 bytes"),
+        (" " * (4 * 2**20) + SECRET, "larger than 4194304 bytes"),
         (json.dumps({"auths": {"other.example": auth()}}), f"no login for {HOST} in it"),
         (json.dumps({"auths": {f"{HOST}.example.org": auth(), f"x{HOST}": auth()}}), f"no login for {HOST} in it"),
         (json.dumps({"auths": {HOST: {}}}), f"no login for {HOST} in it"),

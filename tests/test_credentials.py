@@ -60,7 +60,7 @@ def test_a_file_may_be_named_from_the_root(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "the login cannot be read: No such file or directory"),
-        ("", "the file is empty, and a token or password is needed"),
+        ("", "the file is empty"),
         (" \n", "the file is empty"),
         (SECRET.encode() + b"\xff", "the login cannot be read: it is not text"),
     ],

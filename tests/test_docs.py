@@ -202,6 +202,16 @@ def test_the_schema_is_json() -> None:
     assert json.loads((ROOT / "manifests/migration.schema.json").read_text())["title"] == "rahti-migrate manifest"
 
 
+def test_every_error_says_what_to_do() -> None:
+    """Where it is made: what went wrong, and the way out."""
+    errors = {"MigrateError", "UsageError", "LoginError", "CheckError", "StateError"}
+    for path in sorted((ROOT / "migrate").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors:
+                assert len(node.args) == 2, f"{path}:{node.lineno}"
+                assert ast.unparse(node.args[1]) != "''", f"{path}:{node.lineno}"
+
+
 def test_modules_and_functions_stay_as_small_as_the_page_says() -> None:
     """docs/architecture.md has the figures of the day on which they were measured; these are the bounds."""
     modules, functions = [], []

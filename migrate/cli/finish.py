@@ -94,7 +94,7 @@ def wait_seconds(wait: str, *, apply: bool) -> float:
     try:
         return parse_duration(wait)
     except ValueError as error:
-        raise UsageError(f"--wait: {error}") from None
+        raise UsageError(f"--wait: {error}", "give a time such as 10m") from None
 
 
 def apply_final_step(

@@ -123,9 +123,9 @@ def _names(projects: Iterable[str]) -> dict[str, str]:
     for text in projects:
         source, equals, target = text.partition("=")
         if not source or (equals and not target):
-            raise UsageError(f"{text!r}: write PROJECT, or OLD=NEW")
+            raise UsageError(f"{text!r} is no project", "write PROJECT, or OLD=NEW")
         if names.get(source, target or source) != (target or source):
-            raise UsageError(f"{source} is named twice, with two names at the target")
+            raise UsageError(f"{source} is named twice, with two names at the target", "name it once")
         names[source] = target or source
     return names
 

@@ -166,15 +166,18 @@ def _wrong_token(target: Cluster, subject: Subject, login: Login) -> MigrateErro
     try:
         name = asker.whoami()
     except LoginError as error:
-        return LoginError(f"{where}: {error.what}")
+        return LoginError(f"{where}: {error.what}", error.advice or "check `proveWith` in the manifest")
     except ClusterError as error:
-        return LoginError(f"{where} is not taken (expired?)") if error.problem is Problem.LOGIN else None
+        is_over = error.problem is Problem.LOGIN
+        return LoginError(f"{where} is not taken (expired?)", "get a new one, then verify again") if is_over else None
     finally:
         asker.close()
     owner = normal(Subject(USER, name))
     alone = subject.kind != GROUP or subject.project
     theirs = owner == subject or (subject.kind == GROUP and owner.project == subject.project)
-    return MigrateError(f"{where} is {owner}'s") if name and alone and not theirs else None
+    if not name or not alone or theirs:
+        return None
+    return MigrateError(f"{where} is {owner}'s", f"name a token of {subject}, or take it out of `proveWith`")
 
 
 def _tokens(session: Session) -> dict[Subject, Login]:

@@ -128,7 +128,7 @@ def _is_manifest(path: Path, to: Path | None) -> bool:
     except (UnreadableError, UnicodeDecodeError):
         return to is None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", "check its name and mode") from None
     return "version" in seen or to is None
 
 

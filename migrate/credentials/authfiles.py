@@ -96,7 +96,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise LoginError(f"{path}: the auth file is larger than {_MAX_BYTES} bytes: is it one?")
+            raise LoginError(f"{path}: larger than {_MAX_BYTES} bytes: is this an auth file?", "name another file")
         return content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise LoginError(f"{path}: the auth file cannot be read: {reason(error)}", "check its name and mode") from None

@@ -27,7 +27,7 @@ def from_file(path: Path) -> str:
             f"{path}: the login cannot be read: {reason(error)}", "check the file's name and mode"
         ) from None
     if not value:
-        raise LoginError(f"{path}: the file is empty, and a token or password is needed")
+        raise LoginError(f"{path}: the file is empty", "write a token or password to it")
     return value
 
 
@@ -44,7 +44,7 @@ def from_command(command: list[str], folder: Path, environment: Mapping[str, str
     except ProgramMissingError as error:
         raise LoginError(f"the login command {name} {error}", "check `command` in the manifest") from None
     except ProgramError as error:
-        raise LoginError(f"the login command {name} {error}") from None
+        raise LoginError(f"the login command {name} {error}", "run it by hand to see why") from None
     token = output.strip()
     if code or not token:
         raise LoginError(f"the login command {name} ended with {code} and no token", "run it by hand to see why")

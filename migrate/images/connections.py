@@ -291,7 +291,7 @@ def _tls(ca_file: Path | None, insecure: bool) -> ssl.SSLContext:
             context.load_verify_locations(cafile=str(ca_file))
         except (OSError, ssl.SSLError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a PEM certificate"
-            raise UsageError(f"{ca_file}: this caFile cannot be read: {reason}") from None
+            raise UsageError(f"{ca_file}: this caFile cannot be read: {reason}", "name a PEM file") from None
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -74,7 +74,7 @@ def names_of(path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _unreadable(error: OSError) -> None:
-    raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    raise UsageError(f"{error.filename}: cannot be read: {error.strerror}", "check its mode") from None
 
 
 def rewrite_all(paths: Sequence[Path], context: Context, texts: Mapping[str, bytes] | None = None) -> Rewritten:
@@ -135,7 +135,7 @@ def _read(name: str, place: Path, documents: list[Document], result: Rewritten) 
             return
         raw = place.read_bytes()
     except OSError as error:
-        raise UsageError(f"{place}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{place}: cannot be read: {error.strerror}", "check its mode") from None
     result.before[name] = raw
     documents.append(read_document(name, raw))
 
