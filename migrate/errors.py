@@ -52,7 +52,7 @@ class UnreadableManifestError(UsageError):
         advice = (
             "name an existing manifest, or write one with rahti-migrate init"
             if isinstance(error, FileNotFoundError)
-            else ""
+            else "check its mode"
         )
         super().__init__(f"{path}: cannot be read: {error.strerror}", advice)
 

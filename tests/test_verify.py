@@ -177,6 +177,25 @@ def test_what_a_copy_would_bring_is_sent_to_copy(ends: Ends, source: LabClient, 
     assert "onConflict" not in ran.out
 
 
+def test_a_conflict_says_what_to_do_and_what_is_replaced_is_said_before(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    source.push("a/b", IMAGE, "1")
+    theirs = target.push("a/b", OTHER, "1")
+    seen = ends.run("plan", ends.manifest("images: [a/b]"))
+    assert seen.code == 3
+    assert seen.out.endswith(
+        "\nconflict (1 tag) -> look at it; then add `- {from: <source image>, onConflict: overwrite}`"
+        " to `images` (or `skip`, to leave it), and copy\n"
+    )
+    ran = ends.run("copy", ends.manifest("images: [{from: a/b, onConflict: overwrite}]"))
+    assert ran.code == 0, ran.text
+    before, _, after = ran.err.partition("will be replaced (onConflict: overwrite) in 1 tag:\n")
+    assert after.startswith(f"  a/b:1: it has {theirs}\n"), before
+    again = ends.run("copy", ends.manifest("images: [{from: a/b, onConflict: overwrite}]"))
+    assert "will be replaced" not in again.err
+
+
 def test_what_on_conflict_leaves_is_kept_and_fails_nothing(ends: Ends, source: LabClient, target: LabClient) -> None:
     source.push("a/b", IMAGE, "1", "2")
     theirs = target.push("a/b", OTHER, "1")
@@ -184,6 +203,7 @@ def test_what_on_conflict_leaves_is_kept_and_fails_nothing(ends: Ends, source: L
     ran = ends.run("run", manifest)
     assert ran.code == 0, ran.text
     assert "2 tags verified: 1 equal, 1 kept" in ran.out
+    assert "1 tag at the target is what the source has; 1 left with other content (onConflict: skip)\n" in ran.out
     ran = ends.run("verify", manifest)
     assert ran.code == 0, ran.text
     assert "left as it is (onConflict: skip): " in ran.out
