@@ -70,8 +70,8 @@ def _is_whole(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
 def mounted(bench: Bench, repository: Repository, blob: Descriptor) -> bool:
     """Whether a blob could be taken from another repository of the target.
 
-    Two at a time would write the same link, and docker-registry 2.8 answers DIGEST_INVALID to a manifest of the first
-    that is put meanwhile.
+    Two at a time would write the same link, and docker-registry 2.8 may answer DIGEST_INVALID to a manifest of the
+    first that is put meanwhile.
     """
     turn = [f"{repository.path}@{blob.digest}"]
     while not bench.book.claim(turn):
