@@ -52,6 +52,8 @@ class UnreadableManifestError(UsageError):
         advice = (
             "name an existing manifest, or write one with rahti-migrate init"
             if isinstance(error, FileNotFoundError)
+            else "name the manifest file in it"
+            if isinstance(error, IsADirectoryError)
             else "check its mode"
         )
         super().__init__(f"{path}: cannot be read: {error.strerror}", advice)

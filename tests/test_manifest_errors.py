@@ -1075,7 +1075,7 @@ def test_a_file_that_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> Non
 def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_manifest(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: cannot be read: Is a directory"
+    assert str(caught.value) == f"{tmp_path}: cannot be read: Is a directory\n  -> name the manifest file in it"
 
 
 def test_errors_of_a_file_begin_with_its_path(tmp_path: Path) -> None:
