@@ -117,9 +117,12 @@ def test_status_while_another_process_is_at_work(ends: Ends, filled: Path) -> No
             watching = ends.start("status", manifest, "--watch")
             as_json = json.loads(ends.run("status", manifest, "--format", "json").out)
             metrics = ends.run("status", manifest, "--metrics", "m.prom")
+            assert watching.stdout
+            watched = next((line for line in watching.stdout if line.startswith("at work: ")), "")
             go_on.set()
             copying.communicate()
-            watched, _ = watching.communicate()
+            rest = watching.stdout.read()
+            watching.communicate()
     assert "`rahti-migrate copy` of " in seen.out
     number = "[0-9.]+"
     line = rf"this run: 5 tags done, {number} kB sent for them, {number} [kM]?B/s, about {number} s left"
@@ -128,8 +131,8 @@ def test_status_while_another_process_is_at_work(ends: Ends, filled: Path) -> No
     assert [each["target"] for each in as_json["atWork"]] == [f"{near.host}/a/app5:1"]
     assert metrics.code == 3
     assert watching.returncode == 0
-    assert "at work: 1 tag" in watched
-    assert "6 done" in watched.rpartition("state: ")[2]
+    assert watched.startswith("at work: 1 tag")
+    assert "6 done" in rest.rpartition("state: ")[2]
 
 
 def numbers(text: str) -> dict[str, float]:

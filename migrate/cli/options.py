@@ -115,7 +115,11 @@ def _file_handler(path: Path, level: int) -> logging.Handler:
             """A full disk is said once; the work goes on without the file."""
             for logger in (_SAID, logging.getLogger()):
                 logger.removeHandler(self)
-            say(f"note: --log-file {path} cannot be written any more ({sys.exc_info()[1]}): it ends here")
+            error = sys.exc_info()[1]
+            with suppress(OSError):
+                self.close()  # what it still holds would be a traceback at the end (Python 3.13)
+            reason = error.strerror if isinstance(error, OSError) else error
+            say(f"note: --log-file {path} cannot be written any more ({reason}): it ends here")
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

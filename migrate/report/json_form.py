@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from inspect import cleandoc
 from typing import Any
 
 from migrate.report import model
@@ -57,7 +58,7 @@ def report_schema() -> dict[str, Any]:
 
 def _explained(kind: type[Any], shape: Mapping[str, Any]) -> dict[str, Any]:
     """The shape of an object, with what the docstring of its class says of it and of each attribute."""
-    words, _, attributes = (kind.__doc__ or "").partition("Attributes:")
+    words, _, attributes = cleandoc(kind.__doc__ or "").partition("Attributes:")
     properties = shape["properties"]
     for name, said in _said(attributes).items():
         properties[_key(name)] = {"description": said, **properties[_key(name)]}
@@ -73,7 +74,7 @@ def _explained(kind: type[Any], shape: Mapping[str, Any]) -> dict[str, Any]:
 def _said(attributes: str) -> dict[str, str]:
     """What a docstring says of each attribute: `name, other: words`, which may run over several lines."""
     found: dict[str, str] = {}
-    for part in re.split(r"\n(?=        \S)", attributes):
+    for part in re.split(r"\n(?=    \S)", attributes):
         names, _, words = " ".join(part.split()).partition(": ")
         found |= {name: words for name in names.split(", ") if words}
     return found
