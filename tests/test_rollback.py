@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from clusters import NEW_TOKEN, OLD_TOKEN, Clusters, two_clusters
+from conftest import Ends
 from hypothesis import given
 from hypothesis import strategies as st
+from registrylab.client import LabClient
 from registrylab.images import make_image, make_layer
 from registrylab.serverside import apply as server_apply
 from registrylab.serverside import tracked
@@ -218,6 +220,20 @@ def test_an_overwritten_tag_goes_back_to_what_it_was(clusters: Clusters) -> None
     assert f"put back to {before[:19]}" in ran.out
     assert digest(clusters) == before
     assert "put back" not in clusters.run("rollback", manifest).out
+
+
+def test_an_overwritten_tag_goes_back_without_an_api(ends: Ends, source: LabClient, target: LabClient) -> None:
+    before = target.push("a/web", make_image([make_layer("theirs", 2_000)]), "1")
+    source.push("a/web", make_image([make_layer("ours", 2_000)]), "1")
+    manifest = ends.manifest("defaults: {onConflict: overwrite}\nimages: ['a/web:1']\n")
+    assert ends.run("copy", manifest).code == 0
+    assert target.images()["a/web:1"] != before
+    elsewhere = ends.run("rollback", manifest, "--project", "b")
+    assert (elsewhere.code, "put back" in elsewhere.out) == (0, False), elsewhere.text
+    ran = ends.run("rollback", manifest, "--project", "a")
+    assert ran.code == 0, ran.text
+    assert f"put back to {before[:19]}" in ran.out
+    assert target.images()["a/web:1"] == before
 
 
 def test_nothing_applied_is_said(clusters: Clusters) -> None:

@@ -23,16 +23,26 @@ class AccessRun:
 
     session: Session
     state: State
-    ends: Ends
+    known: Ends | None
     options: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> Ends:
+        """Both clusters.
+
+        Raises:
+            UsageError: the manifest names no API of the target.
+        """
+        return self.known or open_ends(self.session, carry=False)
 
 
 @contextmanager
 def open_access(manifest: Path, state: Path | None, project: str, command: str, wait_login: str) -> Iterator[AccessRun]:
-    """Open what a command needs that writes access rights."""
+    """Open what a command needs that writes access rights; a rollback may find that it needs no API."""
     with open_session(manifest, project, login_wait(wait_login)) as session:
         options = options_given(state, project)
-        ends = open_ends(session, carry=command not in ("access revert", "rollback"))
+        has_api = command != "rollback" or session.cluster("target") is not None
+        ends = open_ends(session, carry=command not in ("access revert", "rollback")) if has_api else None
         again = command_line(
             command, manifest, (*options, *(["--apply"] if command == "finish" else []), *wait_given(wait_login))
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from migrate.access.stage import login_refused
 from migrate.cli.access import DryOption
-from migrate.cli.clusters import AccessRun, open_access
+from migrate.cli.clusters import AccessRun, open_access, project_names
 from migrate.cli.options import (
     FormatOption,
     ManifestArgument,
@@ -85,7 +85,8 @@ def _objects(run: AccessRun, tally: Tally, *, dry_run: bool, as_json: bool) -> N
 
 def _is_chosen(run: AccessRun, project: str) -> bool:
     """Whether a target project is the one that `--project` names, by its own name or a source's."""
-    return run.session.project in ("", project, *run.ends.sources(project))
+    chosen = run.session.project
+    return chosen in ("", project) or project in project_names(run.session).get(chosen, ())
 
 
 def _undo(run: AccessRun, applied: AppliedObject) -> UndoObject:
