@@ -202,6 +202,15 @@ def test_a_run_that_could_not_begin_is_not_one_that_asked_for_nothing(ends: Ends
     assert ends.run("copy", moved, "--state", state).code == 1
     ran = ends.run("report", moved, "--state", state)
     assert "Nothing is known of images yet" in ran.out
+    why = "the target registry 127.0.0.1:1: the connection failed or broke: Connection refused"
+    assert f"run 1 (copy): {why} -> check the network" in ran.out
+    status = ends.run("status", moved, "--state", state)
+    assert f"\n  {why}\n  -> check the network" in status.out
+    told = json.loads(ends.run("status", moved, "--state", state, "--format", "json").out)["lastRun"]
+    assert (told["error"], told["exitCode"]) == (why, 1)
+    assert ends.run("run", moved, "--state", state).code == 1
+    status = ends.run("status", moved, "--state", state)
+    assert "  nothing was attempted: target 127.0.0.1:1: the connection failed or broke: Conn" in status.out
     wrong = ends.run("report", ends.folder / "nowhere/my.db")
     assert wrong.code == 2
     assert "nowhere/my.db: no such file" in wrong.err
@@ -382,7 +391,7 @@ def test_a_state_of_before_is_read_too(ends: Ends, moved: Path) -> None:
         db.execute("delete from _sqlite_migrations where name >= 'm008'")
         db.execute("alter table attempts drop column worker")
         db.execute("alter table objects drop column kept")
-        for column in ("seconds", "project"):
+        for column in ("seconds", "project", "error", "advice"):
             db.execute(f"alter table runs drop column {column}")
     assert report(ends, moved)["counts"] == {"done": 6, "refused": 1}
     assert ends.run("copy", moved).code == 3

@@ -64,7 +64,15 @@ def _recorded(state: State, again: str) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, StoppedError):
             error.again = again
-        failed = error.exit_code if isinstance(error, MigrateError) else ExitCode.FAILED
         with suppress(StateError):
-            state.end_run(failed if isinstance(error, Exception) else ExitCode.INTERRUPTED, {})
+            state.end_run(*_ending(error))
         raise
+
+
+def _ending(error: BaseException) -> tuple[int, dict[str, int], str, str]:
+    """What the state keeps of an end before the end."""
+    if isinstance(error, MigrateError):
+        return error.exit_code, {}, error.what, error.advice
+    if isinstance(error, Exception):
+        return ExitCode.FAILED, {}, f"this is a bug: {type(error).__name__}: {error}", "please report it"
+    return ExitCode.INTERRUPTED, {}, "", ""

@@ -94,7 +94,8 @@ def _reach(session: Session, end: End) -> Check:
         session.check_end(end)
     except MigrateError as error:
         is_login = isinstance(error, LoginError)
-        return failed(end, connection.host, error.what, error.advice, login=is_login, stops=True)
+        words = error.what.removeprefix(f"the {end} registry {connection.host}").lstrip(": ")
+        return failed(end, connection.host, words, error.advice, login=is_login, stops=True)
     kind = "OpenShift's registry" if session.registry_of(end).is_openshift else "a registry"
     scheme = "http" if connection.plain_http else "https"
     proxy = proxy_of(scheme, connection.host.rpartition(":")[0] or connection.host)

@@ -141,13 +141,13 @@ def _commands(run: Run) -> Commands:
 
 
 def _said(checks: Iterable[Check], *, as_json: bool) -> list[Check]:
-    """Say what is not ready, as it comes."""
+    """Say what is not ready, as it comes; what ends the run is said at its end."""
     found = []
     for each in checks:
         found.append(each)
         if as_json:
             json_line({"event": "check", **check_document(each)})
-        for line in check_lines([each]) if each.verdict is not Verdict.OK else ():
+        for line in check_lines([each]) if each.verdict is not Verdict.OK and not each.stops else ():
             say(line)
     return found
 
@@ -163,9 +163,7 @@ def _stop_at_once(checks: Iterable[Check]) -> None:
     stopping = [each for each in checks if each.stops]
     if not stopping:
         return
-    logins = [each for each in stopping if each.login]
-    first = (logins or stopping)[0]
-    words = f"nothing was attempted: see {', '.join(each.name for each in stopping)} above"
-    if logins:
-        raise LoginError(words, first.advice)
-    raise MigrateError(words, first.advice) if first.name in ENDS else CheckError(words, first.advice)
+    first = next((each for each in stopping if each.login), stopping[0])
+    said = "; ".join(f"{f'{each.name} {each.subject}: ' if each.subject else ''}{each.words}" for each in stopping)
+    kind = LoginError if first.login else MigrateError if first.name in ENDS else CheckError
+    raise kind(f"nothing was attempted: {said}", "; ".join(dict.fromkeys(each.advice for each in stopping)))

@@ -3,6 +3,7 @@
 The only module that knows urllib3 (2.x). Connections are kept alive and shared by all threads.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +43,8 @@ CHUNK = 256 * 1024
 _KEPT = 256
 """Connections to one address that are kept for the next request; more are made where more are needed at a time."""
 _MOST_REDIRECTS = 10
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
+"""What Python puts before the system's words."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _SHALLOW = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)]
@@ -346,7 +349,7 @@ def _failure(error: HTTPError) -> Failure:
     if isinstance(error, ProxyError) and isinstance(error.original_error, HTTPError):
         error = error.original_error
     cause = _cause(error)
-    text = printable(str(cause)) or type(cause).__name__
+    text = _ERRNO.sub("", printable(str(cause))) or type(cause).__name__
     if isinstance(error, Urllib3TimeoutError) and not isinstance(
         error, NewConnectionError
     ):  # which is one, for urllib3

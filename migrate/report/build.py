@@ -147,6 +147,8 @@ def _run(row: Mapping[str, Any], writer: str) -> Run:
         version=row["version"] or "",
         skopeo_version=row["skopeo_version"] or "",
         host=row["host"] or "",
+        error=row.get("error") or "",
+        advice=row.get("advice") or "",
     )
 
 

@@ -25,6 +25,8 @@ class Run:
         failed: tags whose last attempt in it failed.
         changed: tags that it changed.
         sent: bytes.
+        error: what ended it before its end; empty where nothing did.
+        advice: what to do about that.
     """
 
     number: int
@@ -42,6 +44,8 @@ class Run:
     version: str
     skopeo_version: str
     host: str
+    error: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,11 @@ def status_lines(standing: Standing, seconds: float = 0.0) -> Iterator[str]:
     yield f"state: {standing.state}"
     yield f"now: {f'{writer} is at work' if writer else 'nobody is at work'}"
     if last:
-        yield f"last run: {last['command']}, begun {last['started_at']}{_ending(last, writer)}"
+        yield f"{'run' if writer else 'last run'}: {last['command']}, begun {last['started_at']}{_ending(last, writer)}"
+        if last.get("error"):
+            yield f"  {last['error']}"
+        if last.get("advice"):
+            yield f"  -> {last['advice']}"
     counts = ", ".join(f"{number:,} {status}" for status, number in standing.counts.items())
     yield f"tags: {counts or 'none yet'}"
     if standing.verdicts:
@@ -208,4 +212,6 @@ def _run_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "startedAt": row["started_at"],
         "endedAt": row["ended_at"],
         "exitCode": row["exit_code"],
+        "error": row.get("error"),
+        "advice": row.get("advice"),
     }

@@ -58,6 +58,8 @@ def _ended(run: Run | None, command: Callable[[str], str]) -> Iterator[Todo]:
     again = command("finish --apply" if run.command == "finish" else run.command)
     if run.how == CUT_OFF:
         yield Todo("run", 1, f"run {run.number} ({run.command}) was cut off", "run it again to continue", again)
+    elif run.error:
+        yield Todo("run", 1, f"run {run.number} ({run.command}): {run.error}", run.advice, again)
     elif run.exit_code in _ENDINGS:
         words, advice = _ENDINGS[ExitCode(run.exit_code)]
         yield Todo("run", 1, f"run {run.number} ({run.command}) {words}", advice, again)
@@ -129,7 +131,7 @@ def _grants(access: Sequence[Grant], command: Callable[[str], str]) -> Iterator[
         (
             [g for g in access if g.standing == "there" and g.holds is None],
             "applied, and not proved yet",
-            "try them as the grantee would",
+            "try them as the one who was granted would",
             "access verify",
         ),
         (

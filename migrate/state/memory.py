@@ -42,10 +42,13 @@ class State(Records, CopyRows, GrantRows, ObjectRows, FindingRows):
                 self.settle(int(last["id"]))
             self.run_id = int(self._db.table("runs").insert(row).last_pk or 0)
 
-    def end_run(self, exit_code: int, counts: Mapping[str, int]) -> None:
-        """Note how the run ended, and what it changed."""
+    def end_run(self, exit_code: int, counts: Mapping[str, int], error: str = "", advice: str = "") -> None:
+        """Note how the run ended, and what it changed; `error` is what ended it before its end, in words."""
         seconds = round(time.monotonic() - self._began, 3)
         with self._writing():
-            row = {"ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts), "seconds": seconds}
+            row = {
+                "ended_at": now(), "exit_code": exit_code, "counts": json.dumps(counts), "seconds": seconds,
+                "error": error or None, "advice": advice or None,
+            }  # fmt: skip
             self._db.table("runs").update(self.run_id, row)
             self.settle(self.run_id)

@@ -219,10 +219,17 @@ def m012_kept(db: sqlite_utils.Database) -> None:
     db.table("objects").add_column("kept", int)
 
 
+@MIGRATIONS()
+def m013_why_a_run_ended(db: sqlite_utils.Database) -> None:
+    """What ended a run before its end, and what to do about it."""
+    db.table("runs").add_column("error", str)
+    db.table("runs").add_column("advice", str)
+
+
 KNOWN_MIGRATIONS = frozenset(
     {
         "m001_first", "m002_depth", "m003_verdict_class", "m004_server", "m005_objects", "m006_replaced",
         "m007_diff_ids", "m008_history", "m009_views", "m010_history_whole",
-        "m011_worker", "m012_kept",
+        "m011_worker", "m012_kept", "m013_why_a_run_ended",
     }
 )  # fmt: skip
