@@ -28,7 +28,7 @@ _EXIT_CODES = """\
 | 0 | all done, nothing left |
 | 1 | could not continue (registry or API out of reach, no skopeo, the state in use, a full disk, a bug) |
 | 2 | wrong usage or wrong manifest; nothing was attempted |
-| 3 | finished, but something failed, conflicts, is refused or does not verify: correct what is named, run again |
+| 3 | finished, but something failed, conflicts, is refused, does not verify, fails a check or waits for you |
 | 4 | a login is missing, refused or expired |
 | 5 | stopped at a limit that was asked for; run again |
 | 130 | interrupted (Ctrl-C, SIGTERM); the state is good; run again |

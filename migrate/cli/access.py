@@ -127,7 +127,7 @@ def verify(
     output: FormatOption = OutputFormat.TEXT,
     verbose: VerboseOption = 0,
 ) -> int:
-    """Prove each grant. It pulls as the grantee would, where it can, and else asks the API.
+    """Prove each grant. It pulls as those who were granted would, where it can, and else asks the API.
 
     Example: rahti-migrate access verify my-app.yaml
     """
