@@ -146,7 +146,7 @@ def test_it_is_applied_in_order_and_a_second_time_changes_nothing(clusters: Clus
     assert found["spec"]["replicas"] == 2
     again = clusters.run("finish", manifest, "--apply")
     assert again.code == 0, again.text
-    assert "4 as it is" in again.out
+    assert "4 unchanged" in again.out
     assert live(clusters, "Deployment", "web")["metadata"]["resourceVersion"] == found["metadata"]["resourceVersion"]
 
 

@@ -224,6 +224,14 @@ def test_without_an_api_the_registry_tells(ends: Ends, source: LabClient) -> Non
     assert (ran.code, "--only-in-use needs" in ran.err) == (2, True)
 
 
+def test_a_registry_may_be_given_as_an_address(both: Clusters) -> None:
+    registries = ["--source-registry", f"http://{both.old.registry.host}/"]
+    registries += ["--target-registry", f"https://{both.new.registry.host}/"]
+    ran = both.run("init", "my-app", "--source-context", "old", "--target-context", "new", *registries)
+    assert ran.code == 0, ran.text
+    assert f'target: {{registry: "{both.new.registry.host}", login' in text(both)
+
+
 def test_public_registries_are_asked_of_the_apis(both: Clusters) -> None:
     for cluster in (both.old, both.new):
         cluster.add_project("openshift", "")

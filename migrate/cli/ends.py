@@ -69,8 +69,9 @@ def _end(end: str, context: str, registry: str, servers: Mapping[str, str]) -> d
         registry = rahti if not chosen or chosen in own else _public_registry(end, chosen)
     if not chosen:
         say(f"note: no login for the {end} is known: name one with --{end}-context, or write it under `{end}.login`")
-    host = registry.removeprefix("http://")
-    plain = {"plainHttp": True} if host != registry else {}
+    scheme, _, address = registry.rpartition("://")
+    host = address.removesuffix("/") if scheme in ("http", "https") else registry
+    plain = {"plainHttp": True} if scheme == "http" else {}
     return {"registry": host, **plain, **({"login": {"kubeconfigContext": chosen}} if chosen else {})}
 
 

@@ -231,13 +231,14 @@ def _check_projects(cluster: Cluster, names: Iterable[str]) -> None:
 def _head(session: Session, path: Path, names: Iterable[str]) -> list[str]:
     cluster = session.image_cluster("source")
     where = cluster.server if cluster else session.source.host
+    commands = [command_line(name, path) for name in ("check", "plan", "run")]
+    means = ("is everything ready?", "what would be copied", "copy, verify, show the final step")
+    width = max(map(len, commands))
     return [
         f"Made by `rahti-migrate init` on {date.today():%Y-%m-%d} from what {', '.join(names)} held on {where}.",
         "Edit it: take out what need not move, rename with `to:`, choose tags. rahti-migrate only reads it.",
         "",
-        f"  {command_line('check', path):<40} is everything ready?",
-        f"  {command_line('plan', path):<40} what would be copied",
-        f"  {command_line('run', path):<40} copy, verify, show the final step",
+        *(f"  {command:<{width}}   {meaning}" for command, meaning in zip(commands, means, strict=True)),
         "",
     ]
 

@@ -16,7 +16,7 @@ from migrate.workloads.rollout import Progress, Rollout
 _WORDS = {
     Standing.NEW: "new",
     Standing.CHANGES: "changes",
-    Standing.SAME: "as it is",
+    Standing.SAME: "unchanged",
     Standing.THERE: "is there",
     Standing.WAITS: "waits",
     Standing.CONFLICT: "conflict",
