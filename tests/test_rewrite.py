@@ -312,6 +312,67 @@ def test_an_image_that_nothing_moves_is_asked_about(ends: Ends) -> None:
     assert image_in(ends) == f"{REFERENCE}/web:9"
 
 
+WHOLE = "projects: {my-app: my-app-2}\nimages: [my-app%s]\nworkloads: [{from: in, to: out, project: my-app-2}]\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "images", "asked"),
+    [
+        ("web:1", "", False),
+        ("web:9", "", True),
+        ("other:1", "", True),
+        ("web", "", True),
+        ("web:1", "/web:1", False),
+        ("web:9", "/web", True),
+        ("web:1", "/web, tags: {newest: 1}", True),
+        ("web:2", "/web, tags: {newest: 1}", False),
+    ],
+)
+def test_an_image_that_the_source_does_not_have_is_asked_about(
+    ends: Ends, source: LabClient, image: str, images: str, asked: bool
+) -> None:
+    for tag in ("1", "2"):
+        source.push("my-app/web", make_image([make_layer(tag, 2_000)]), tag)
+    body = WHOLE % images
+    manifest = ends.manifest(
+        body.replace("[my-app", "[{from: my-app").replace("}]\nw", "}}]\nw") if ", " in images else body
+    )
+    put(ends.folder / "in", pod_yaml=pod(f"{REFERENCE}/{image}"))
+    assert ends.run("rewrite", manifest).code == 0, "nobody has looked yet"
+    assert ends.run("copy", manifest).code == 0
+    ran = ends.run("rewrite", manifest)
+    assert ran.code == (3 if asked else 0), ran.text
+    assert (f"the source has no my-app/{image}" in ran.out) == asked
+    assert image_in(ends).startswith("image-registry.openshift-image-registry.svc:5000/my-app-2/")
+
+
+def test_a_trigger_of_an_image_that_the_source_does_not_have_is_asked_about(ends: Ends, source: LabClient) -> None:
+    source.push("my-app/web", make_image([make_layer("1", 2_000)]), "1")
+    manifest = ends.manifest(WHOLE % "")
+    follows = "{type: ImageChange, imageChangeParams: {automatic: true, containerNames: [a], from: %s}}"
+    config = "{kind: DeploymentConfig, apiVersion: v1, metadata: {name: a}, spec: {triggers: [%s], template: %s}}\n"
+    template = "{metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: ' '}]}}"
+    assert ends.run("copy", manifest).code == 0
+    for name, code in (("web:1", 0), ("web:2", 3)):
+        entry = follows % f"{{kind: ImageStreamTag, name: '{name}'}}"
+        put(ends.folder / "in", dc_yaml=config % (entry, template))
+        ran = ends.run("rewrite", manifest, "--force")
+        assert ran.code == code, ran.text
+        assert ("the source has no my-app/web:2" in ran.out) == bool(code)
+
+
+def test_what_a_build_will_make_is_not_asked_about(ends: Ends, source: LabClient) -> None:
+    source.push("my-app/web", make_image([make_layer("1", 2_000)]), "1")
+    manifest = ends.manifest(WHOLE % "")
+    assert ends.run("copy", manifest).code == 0
+    output = "{to: {kind: ImageStreamTag, name: 'built:latest'}}"
+    build = (
+        f"{{kind: BuildConfig, apiVersion: v1, metadata: {{name: b}}, spec: {{strategy: {{}}, output: {output}}}}}\n"
+    )
+    put(ends.folder / "in", pod_yaml=pod(f"{REFERENCE}/built:latest"), build_yaml=build)
+    assert "the source has no" not in ends.run("rewrite", manifest).out
+
+
 def test_the_bridge_keeps_the_old_registry_and_says_how_to_pull(ends: Ends) -> None:
     ran = rewrite_pod(ends, f"{REFERENCE}/web:9", "missingImages: bridge")
     assert ran.code == 0, ran.text

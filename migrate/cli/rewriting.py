@@ -1,7 +1,7 @@
 """What a rewrite works on, from a manifest or from what was named: folders and projects, options, images that moved."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -163,19 +163,21 @@ def _exported(session: Session, project: str, *, secrets: bool) -> Exported:
 
 
 def moved_images(manifest: Manifest, state: Path | None) -> MovedImages:
-    """Which images the manifest moves, and the digests that the copies of its state ended with."""
+    """Which images the manifest moves, and what its state knows: tags at the source, digests at the target."""
     requests = manifest.images if manifest.file.images is not None else None
     digests: Mapping[tuple[str, str], tuple[str, str]] = {}
+    seen: Mapping[str, Collection[str]] = {}
     try:
         with read_state(state_path(manifest.path, state), manifest.path, manifest.file.target.registry) as kept:
             digests = kept.digests_of_copies(manifest.file.source.registry)
+            seen = kept.source_tags(manifest.file.source.registry)
     except NoStateError:
         if requests is not None:
             say(
                 "note: there is no state yet: references by digest stay unsettled until the images are copied:"
                 f" {command_line('copy', manifest.path)}"
             )
-    return MovedImages(requests, digests)
+    return MovedImages(requests, digests, seen)
 
 
 # --- without a manifest -----------------------------------------------------------------------------------------

@@ -103,6 +103,16 @@ class CopyRows(Rows):
                 found[path, digest] = (parse_reference(target, registry).repository.path, target_digest)
         return found
 
+    def source_tags(self, registry: str) -> dict[str, set[str]]:
+        """Source repository -> the tags that plans have wanted of it and found; empty where they found none."""
+        found: dict[str, set[str]] = {}
+        for source, kind in self._db.execute("select source, error_class from copies"):
+            asked = _asked(source)
+            if asked.repository.registry == registry and not asked.digest:
+                tags = found.setdefault(asked.repository.path, set())
+                tags |= {asked.tag} if asked.tag and kind != FailureClass.NOT_FOUND else set()
+        return found
+
     def seen(self) -> list[Seen]:
         """The tags that were planned before, as they were then."""
         newest = "max(run_id) over (partition by source_project, target_project)"

@@ -1,7 +1,7 @@
 """What the rules know besides the documents: both platforms, the projects, the options, and which images were moved."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
@@ -60,10 +60,21 @@ class MovedImages:
     Attributes:
         requests: the manifest's images; None where nothing says what is moved, and all counts as moved.
         digests: (source repository, digest) -> (target repository, digest) of what was copied.
+        seen: source repository -> its tags, as plans have found them; repositories that none looked at are not in it.
     """
 
     requests: tuple[ImageRequest, ...] | None = None
     digests: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    seen: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def is_unseen(self, path: str, tag: str, registry: str) -> bool:
+        """Whether an image that the manifest moves was not among those that plans found, though they looked for it."""
+        if path in self.seen:
+            return self.requests is not None and tag not in self.seen[path]
+        project = f"{path.partition('/')[0]}/"
+        whole = (r.source.repository for r in self.requests or () if r.project)
+        is_whole = any(f"{each.path}/" == project and each.registry == registry for each in whole)
+        return is_whole and any(each.startswith(project) for each in self.seen)
 
     def by_digest(self, path: str, digest: str) -> tuple[str, str] | None:
         """Where an image of a source repository went: repository and digest."""

@@ -20,6 +20,7 @@ class Trouble(Enum):
 
     NONE = auto()
     NOT_MOVED = auto()  # no image of the manifest covers it
+    UNSEEN = auto()  # the manifest moves it, but plans found no such tag
     DIGEST_UNKNOWN = auto()  # nothing recorded which digest it has now, and there is no tag
     SHARED = auto()  # of the project openshift: the new cluster has tags of its own
     PROJECT_UNKNOWN = auto()  # nothing says where its project goes; taken to keep its name
@@ -115,6 +116,8 @@ def _by_tag(old: str, host: str, path: str, tag: str, context: Context, ending: 
     new_path, new_tag = moved
     if tag and new_tag and not is_variable(tag):
         ending = f":{new_tag}"
+    if wanted and context.images.is_unseen(path, wanted, context.registries.source_external):
+        return Found(old, f"{host}/{new_path}{ending}", Trouble.UNSEEN, f"{path}:{wanted}")
     known = context.images.requests is not None or path.partition("/")[0] in context.projects
     known = known or path.partition("/")[0] == context.project
     return Found(old, f"{host}/{new_path}{ending}", Trouble.NONE if known else Trouble.PROJECT_UNKNOWN, path)

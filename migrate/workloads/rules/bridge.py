@@ -32,6 +32,22 @@ def is_missing(it: Editor, found: Object, origin: Map, name: str) -> bool:
     return not _is_made_there(it, found, stream, tag)
 
 
+def is_unseen(it: Editor, found: Object, name: str, stream: str, tag: str) -> bool:
+    """Whether plans found no such tag of a source image stream, and nothing else makes it: no build, no import.
+
+    Args:
+        it: what is edited.
+        found: the object that names it.
+        name: of the stream at the source, with its project.
+        stream: its name at the target.
+        tag: of the stream.
+    """
+    if is_variable(name) or is_variable(tag) or moved_image(it.context, name, tag) is None:
+        return False
+    registry = it.context.registries.source_external
+    return it.context.images.is_unseen(name, tag, registry) and not _is_made_there(it, found, stream, tag)
+
+
 def _is_made_there(it: Editor, found: Object, stream: str, tag: str) -> bool:
     """Whether a BuildConfig pushes the tag, or an image stream imports it."""
     for build in it.world.of_kind("BuildConfig"):
@@ -54,6 +70,15 @@ def tell_missing(it: Editor, node: Node, name: str) -> None:
     words = (
         f"no entry of `images` moves {name}: add it and copy, or say options.missingImages: bridge to pull it from the"
         " old registry while that is there"
+    )
+    it.say(node, words, mode=Mode.ASKED)
+
+
+def tell_unseen(it: Editor, node: Node, name: str) -> None:
+    """A finding for a human."""
+    words = (
+        f"the source has no {name}, as far as the last plan saw, or `tags` in the manifest leaves it out: name an image"
+        " that is there, or change the entry and copy"
     )
     it.say(node, words, mode=Mode.ASKED)
 

@@ -12,7 +12,7 @@ from migrate.workloads.findings import Mode
 from migrate.workloads.moved import Found, Trouble, changed_text, find_references
 from migrate.workloads.nodes import Map, Node, Scalar, Seq, followed
 from migrate.workloads.pods import containers, pod_spec
-from migrate.workloads.rules.bridge import bridged, tell_missing
+from migrate.workloads.rules.bridge import bridged, is_unseen, tell_missing, tell_unseen
 from migrate.workloads.rules.hub import with_hub
 from migrate.workloads.rules.triggers import followed_containers
 from migrate.workloads.shown import HIDDEN
@@ -71,6 +71,10 @@ def _change(it: Editor, found: Object, node: Scalar, references: list[Found], co
             _bridge(it, found, node, each, in_pod=container is not None)
         else:
             tell_missing(it, node, each.old.partition("/")[2])
+    for each in references:
+        path, _, tag = each.path.partition(":")
+        if each.trouble is Trouble.UNSEEN and is_unseen(it, found, path, path.rpartition("/")[2], tag):
+            tell_unseen(it, node, each.path)
     changes = {each.old: each.new for each in references if each.old != each.new}
     if key in ("description", "displayName", "message") and found.kind == "Template":
         for old, new in changes.items():

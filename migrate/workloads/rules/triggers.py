@@ -16,7 +16,15 @@ from migrate.workloads.findings import Mode
 from migrate.workloads.moved import SHARED_PROJECT, is_variable, moved_image
 from migrate.workloads.nodes import Map, text_of
 from migrate.workloads.pods import TEMPLATES, containers, pod_spec
-from migrate.workloads.rules.bridge import bridge_reference, bridged, is_missing, source_project, tell_missing
+from migrate.workloads.rules.bridge import (
+    bridge_reference,
+    bridged,
+    is_missing,
+    is_unseen,
+    source_project,
+    tell_missing,
+    tell_unseen,
+)
 from migrate.workloads.rules.deployment_configs import conversion, converts
 from migrate.workloads.rules.template_parameters import default_of, own_project, with_defaults
 
@@ -131,10 +139,23 @@ def _give_image(it: Editor, found: Object, container: Map, follows: Follows) -> 
             reference = bridge_reference(it, found, follows.source)
             it.put(container, "image", reference, after="name", words=bridged(it, found), mode=Mode.WARNED)
             return
-        tell_missing(it, follows.source, f"{source_project(it, found, follows.source)}/{follows.source.text('name')}")
+        tell_missing(it, follows.source, _name_there(it, found, follows))
+    elif is_unseen(it, found, *_parts_there(it, found, follows)):
+        tell_unseen(it, follows.source, _name_there(it, found, follows))
     project = follows.project or own_project(it, found)
     reference = f"{it.context.registries.target_internal}/{project}/{follows.name}"
     it.put(container, "image", reference, after="name")
+
+
+def _name_there(it: Editor, found: Object, follows: Follows) -> str:
+    """What a trigger's image is called at the source."""
+    return f"{source_project(it, found, follows.source)}/{follows.source.text('name')}"
+
+
+def _parts_there(it: Editor, found: Object, follows: Follows) -> tuple[str, str, str]:
+    """The image stream at the source, with its project; its name at the target; the tag at the source."""
+    path, _, tag = _name_there(it, found, follows).partition(":")
+    return path, follows.name.partition(":")[0], tag or "latest"
 
 
 # --- the annotation ---------------------------------------------------------------------------------------------
