@@ -320,6 +320,15 @@ def test_a_manifest_without_images_is_no_mistake(ends: Ends) -> None:
     assert "workloads are left: no API of the target is named" in ran.err
 
 
+def test_a_manifest_with_nothing_to_finish_is_finished(ends: Ends) -> None:
+    manifest = ends.manifest("images: [a]")
+    for options in ((), ("--apply",), ("--apply", "--wait", "1m")):
+        ran = ends.run("finish", manifest, *options)
+        assert (ran.code, ran.out) == (0, "nothing to finish: the manifest has neither `access` nor `workloads`\n")
+    last = ends.run("finish", manifest, "--apply", "--format", "json")
+    assert json.loads(last.out) == {"event": "summary", "exitCode": 0}
+
+
 def test_access_without_an_api_is_said_before_anything_is_copied(ends: Ends) -> None:
     ran = ends.run("run", ends.manifest("images: [a]\naccess: [{project: p, allow: [anonymous]}]"))
     assert ran.code == 2

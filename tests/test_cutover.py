@@ -126,3 +126,7 @@ def test_workloads_that_could_not_be_looked_at_are_not_done(clusters: Clusters) 
     assert ran.code == 0, ran.text
     assert "  [ ] workloads  not looked at: no API of the target is named\n" in ran.out
     assert "move the traffic" not in ran.out
+    asked = clusters.run("run", manifest, "--apply", OLD=OLD_TOKEN, NEW=NEW_TOKEN)
+    assert asked.code == 3, "what was asked for was not done"
+    checked = clusters.run("check", manifest, OLD=OLD_TOKEN, NEW=NEW_TOKEN)
+    assert (checked.code, "workloads are rewritten, and cannot be applied" in checked.out) == (0, True)

@@ -110,6 +110,7 @@ def test_no_secret_is_in_the_tasks(ends: Ends, cluster: DaskCluster, slow: tuple
 
     manifest, link = slow
     with busy(ends, cluster, manifest, link) as copying:
+        link.rate = 10_000  # nothing ends while it is looked at
         with Client(scheduler_file=str(cluster.file), set_as_default=False) as client:  # type: ignore[no-untyped-call]
             seen = client.run_on_scheduler(_tasks)
             client.dump_cluster_state(str(ends.folder / "dump"), format="yaml")

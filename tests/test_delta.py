@@ -77,6 +77,11 @@ def test_without_a_run_before_there_is_nothing_to_compare_with(ends: Ends, sourc
     ran = ends.run("plan", ends.manifest("images: [a]\n"), "--since-last-run")
     assert ran.code == 2
     assert "there is no state yet" in ran.err
+    missing = ends.manifest("images: [a/none]\n")
+    assert ends.run("copy", missing).code == 3
+    ran = ends.run("plan", missing, "--since-last-run")
+    assert ran.code == 2
+    assert "state/m.db: no run has found an image at the source yet" in ran.err
 
 
 def test_what_cannot_be_listed_now_is_not_called_gone(ends: Ends, source: LabClient) -> None:

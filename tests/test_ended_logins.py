@@ -1,5 +1,6 @@
 """Logins that end in the middle: the work waits, says what to do, and continues by itself."""
 
+import re
 import signal
 import sys
 import threading
@@ -118,6 +119,8 @@ def test_who_waits_in_vain_is_exit_code_4_with_everything_kept(
     assert process.returncode == 4, out + err
     assert "waiting for up to 2.0 s" in err
     assert "left to do" in out
+    status = ends.run("status", manifest).out
+    assert re.search(r"with exit code 4\n  the (source|target) registry .* does not accept", status), status
     batch.renew()
     ran = ends.run("copy", manifest)
     assert ran.code == 0, ran.text

@@ -203,7 +203,7 @@ def test_a_failure_says_what_it_means_and_what_was_said() -> None:
     failure = Failure(FailureClass.NOT_FOUND, "manifest unknown")
     assert str(failure) == "there is no such image, tag or repository: manifest unknown"
     assert str(Failure(FailureClass.NOT_FOUND, "")) == "there is no such image, tag or repository"
-    assert failure.advice == "check the name in the manifest, or take the entry out"
+    assert failure.advice == "check the name and `tags` in the manifest, or take the entry out"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(ends: Ends, source: LabClie
         ("--max-duration", "6", "is not a duration"),
         ("--max-duration", "0s", "nothing can be done in that"),
         ("--order", "random", "Invalid value"),
+        ("--bwlimit", "5kB", "give at least 10.0 kB, or leave it out"),
     ],
 )
 def test_a_limit_that_is_none_is_refused_before_anything(ends: Ends, option: str, value: str, words: str) -> None:

@@ -687,7 +687,7 @@ def test_what_verify_finds_without_an_earlier_copy_is_mended_by_copy_as_verify_s
     index_without_children(source, openshift)
     manifest = write(ends, openshift, "[{from: 'a/multi:1', platforms: all}]")
     found = ends.run("verify", manifest, TOKEN=ANN)
-    assert "To bring what is missing or damaged: rahti-migrate copy" in found.out
+    assert "To bring what is missing or different: rahti-migrate copy" in found.out
     ends.run("copy", manifest, TOKEN=ANN)
     assert missing_from(target, "a/multi", "1") == []
 

@@ -157,6 +157,9 @@ def test_a_registry_that_stays_away_ends_the_run_with_everything_kept(
         assert len(left) == 1, left
         assert {(status, kind) for status, kind, _, _ in left} == {("waiting", "unavailable")}
         assert all(near.host in error for _, _, error, _ in left)
+        why = f"registry {near.host}: the registry answered that it cannot answer now: no answer for"
+        assert f"\n  {why}" in ends.run("status", manifest).out
+        assert f"run 1 (copy): {why}" in ends.run("report", manifest).out
         faults.rules = []
         ran = ends.run("run", manifest)
         assert ran.code == 0, ran.text

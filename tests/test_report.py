@@ -210,7 +210,7 @@ def test_a_run_that_could_not_begin_is_not_one_that_asked_for_nothing(ends: Ends
     assert (told["error"], told["exitCode"]) == (why, 1)
     assert ends.run("run", moved, "--state", state).code == 1
     status = ends.run("status", moved, "--state", state)
-    assert "  nothing was attempted: target 127.0.0.1:1: the connection failed or broke: Conn" in status.out
+    assert "  nothing was attempted: the target registry 127.0.0.1:1: the connection failed" in status.out
     wrong = ends.run("report", ends.folder / "nowhere/my.db")
     assert wrong.code == 2
     assert "nowhere/my.db: no such file" in wrong.err
@@ -286,7 +286,7 @@ def test_explain_says_why_and_what_to_do(ends: Ends, moved: Path) -> None:
     words = ends.run("explain", moved, "a/app0:9").out
     assert words.startswith("a-2/app0:9: refused\n")
     assert "there is no such image, tag or repository" in words
-    assert "-> check the name in the manifest" in words
+    assert "-> check the name and `tags` in the manifest" in words
 
 
 def test_explain_by_digest_and_by_a_name_that_may_be_any_of_several(ends: Ends, moved: Path) -> None:

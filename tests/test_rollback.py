@@ -228,6 +228,9 @@ def test_an_overwritten_tag_goes_back_without_an_api(ends: Ends, source: LabClie
     manifest = ends.manifest("defaults: {onConflict: overwrite}\nimages: ['a/web:1']\n")
     assert ends.run("copy", manifest).code == 0
     assert target.images()["a/web:1"] != before
+    assert "No image of this manifest was put" in ends.run("rollback", manifest, "--dry-run").out, (
+        "but the one put back"
+    )
     elsewhere = ends.run("rollback", manifest, "--project", "b")
     assert (elsewhere.code, "put back" in elsewhere.out) == (0, False), elsewhere.text
     ran = ends.run("rollback", manifest, "--project", "a")

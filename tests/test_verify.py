@@ -1,5 +1,6 @@
 """Verify reads the target afresh and names what is not as at the source."""
 
+import re
 import sqlite3
 
 import pytest
@@ -173,7 +174,7 @@ def test_what_a_copy_would_bring_is_sent_to_copy(ends: Ends, source: LabClient, 
         source.push("a/b", OTHER, "1")  # the source tag has moved
     ran = ends.run("verify", manifest)
     assert ran.code == 3
-    assert "To bring what is missing or damaged: rahti-migrate copy" in ran.out
+    assert "To bring what is missing or different: rahti-migrate copy" in ran.out
     assert "onConflict" not in ran.out
 
 
@@ -185,7 +186,7 @@ def test_a_conflict_says_what_to_do_and_what_is_replaced_is_said_before(
     seen = ends.run("plan", ends.manifest("images: [a/b]"))
     assert seen.code == 3
     assert seen.out.endswith(
-        "\nconflict (1 tag) -> look at it; then add `- {from: <source image>, onConflict: overwrite}`"
+        "\nconflict (1 tag) -> look at it; then add `- {from: <source image>, to: <target tag>, onConflict: overwrite}`"
         " to `images` (or `skip`, to leave it), and copy\n"
     )
     ran = ends.run("copy", ends.manifest("images: [{from: a/b, onConflict: overwrite}]"))
@@ -194,6 +195,21 @@ def test_a_conflict_says_what_to_do_and_what_is_replaced_is_said_before(
     assert after.startswith(f"  a/b:1: it has {theirs}\n"), before
     again = ends.run("copy", ends.manifest("images: [{from: a/b, onConflict: overwrite}]"))
     assert "will be replaced" not in again.err
+
+
+def test_what_explain_says_to_do_about_a_conflict_is_what_helps(
+    ends: Ends, source: LabClient, target: LabClient
+) -> None:
+    source.push("a/b", IMAGE, "1")
+    target.push("c/d", OTHER, "1")
+    entry = "{from: a/b, to: c/d, tags: {include: ['1']}}"
+    manifest = ends.manifest(f"images: [{entry}]")
+    assert ends.run("copy", manifest).code == 3
+    advice = ends.run("explain", manifest, "c/d:1").out
+    (more,) = re.findall(r"add `- (\{.*?\})` to `images`", advice)
+    assert more == "{from: a/b:1, to: c/d:1, onConflict: overwrite}"
+    assert ends.run("copy", ends.manifest(f"images: [{entry}, {more}]")).code == 0
+    assert set(target.images()) == {"c/d:1"}
 
 
 def test_what_on_conflict_leaves_is_kept_and_fails_nothing(ends: Ends, source: LabClient, target: LabClient) -> None:

@@ -85,7 +85,7 @@ def copy(
         run.dask = dask or ""
         outcome = copy_images(run, jobs, as_json=as_json)
         say_outcome(run, outcome, as_json=as_json)
-        run.ended(outcome.exit_code, outcome.counts)
+        run.ended(outcome.exit_code, outcome.counts, outcome.error)
     return outcome.exit_code
 
 
@@ -114,6 +114,7 @@ def copy_images(
     failures = {c.failure for c in plan.copies if c.failure and c.action is Action.REFUSED}
     sent = 0
     gone: dict[str, Failure] = {}
+    error: MigrateError | None = None
     moved: list[str] = []
     ended: list[CopyResult] = []
     budget = Budget(run.limits.bytes)
@@ -128,49 +129,45 @@ def copy_images(
                 failures |= {r.failure.kind for r in event.result.results if r.failure}
                 _count(counts, event)
                 ended += event.result.results
-                if FailureClass.LOGIN in failures and _login_has_ended(run.session):
+                if FailureClass.LOGIN in failures and (error := _ended_login(run.session)):
                     run.session.stop.soon.set()
             gone = gone or _out_of_reach(run.session)
     if gone:
         _leave(run.state, plan, ended, gone, counts)
+        error = _as_error(*next(iter(gone.items())))
     seconds = time.monotonic() - started
     stopped = run.session.stop.soon.is_set()
     refused = frozenset(c.target for c in plan.copies if c.action is Action.REFUSED)
     return Outcome(
-        counts,
-        sent,
-        seconds,
-        frozenset(failures),
-        stopped,
-        plan.kept,
-        tuple(moved),
-        bool(gone),
-        refused,
-        len(plan.changed),
-        reached(run.session.stop, budget, run.limits),
-        budget.least if not sent and budget.least > run.limits.bytes else 0,
-    )
+        counts, sent, seconds, frozenset(failures), stopped, plan.kept, tuple(moved), bool(gone), refused,
+        len(plan.changed), reached(run.session.stop, budget, run.limits),
+        budget.least if not sent and budget.least > run.limits.bytes else 0, error,
+    )  # fmt: skip
 
 
-def _login_has_ended(session: Session) -> bool:
-    """Whether one of the two ends no longer takes its login: then nothing more can be copied."""
+def _ended_login(session: Session) -> LoginError | None:
+    """What is to be said where one of the two ends no longer takes its login: then nothing more can be copied."""
     try:
         session.check_ends()
     except LoginError as error:
         say(f"rahti-migrate: {error}")
-        return True
+        return error
     except MigrateError:
         pass
-    return False
+    return None
 
 
 def _out_of_reach(session: Session) -> dict[str, Failure]:
     """The registries that have not answered for so long that going on makes no sense; then the run stops."""
     gone = session.out_of_reach()
     for host, failure in gone.items():
-        say(f"rahti-migrate: {MigrateError(f'registry {host}: {failure}', failure.advice)}")
+        say(f"rahti-migrate: {_as_error(host, failure)}")
         session.stop.soon.set()
     return gone
+
+
+def _as_error(host: str, failure: Failure) -> MigrateError:
+    return MigrateError(f"registry {host}: {failure}", failure.advice)
 
 
 def _leave(state: State, plan: Plan, ended: list[CopyResult], gone: dict[str, Failure], counts: Counter[str]) -> None:

@@ -52,6 +52,8 @@ WaitOption = Annotated[
     typer.Option("--wait", metavar="TIME", help="With --apply: wait for the rollouts, at most this time, such as 10m."),
 ]
 
+_NOTHING = "nothing to finish: the manifest has neither `access` nor `workloads`"
+
 
 def finish(
     manifest: ManifestArgument,
@@ -70,9 +72,15 @@ def finish(
     set_up_logging(verbose)
     as_json = output is OutputFormat.JSON
     seconds = wait_seconds(wait, apply=apply)
-    if not apply:
-        with open_session(manifest, project, login_wait(wait_login)) as session:
+    with open_session(manifest, project, login_wait(wait_login)) as session:
+        if not apply:
             return _show(session, state, options_given(state, project), as_json=as_json)
+        if not session.manifest.file.access and not session.manifest.file.workloads:
+            if as_json:
+                json_line({"event": "summary", "exitCode": int(ExitCode.OK)})
+            else:
+                result([_NOTHING])
+            return ExitCode.OK
     with open_access(manifest, state, project, "finish", wait_login) as run:
         code, _ = apply_final_step(run, state, seconds, as_json=as_json)
         if as_json:
@@ -151,8 +159,7 @@ def _show(session: Session, state: Path | None, options: Sequence[str], *, as_js
     if workloads:
         result(["", *plans_lines(workloads)])
     if not plans and not workloads:
-        what = "neither `access` nor `workloads`"
-        result([f"nothing to finish: the manifest has {what}", *show.leftover_lines(left)])
+        result([_NOTHING, *show.leftover_lines(left)])
         return code
     changes = any(each.changes for each in plans) or any(each.is_sent for plan in workloads for each in plan.planned)
     result([*pointer_lines([each for plan in workloads for each in plan.elsewhere]), ""])

@@ -192,7 +192,9 @@ def _check_source(session: Session) -> None:
     try:
         session.check_end("source")
     except LoginError as error:
-        raise LoginError(error.what, "log in again (oc login ...), then run again") from None
+        has_api = session.image_cluster("source") is not None
+        way = "log in again (oc login ...), then run again" if has_api else error.advice
+        raise LoginError(error.what, way.replace("in the manifest", "in a manifest, and give it with --like")) from None
     except MigrateError as error:
         if "TLS" not in error.what:
             raise

@@ -146,7 +146,8 @@ def _number(option: str, value: str, parse: Callable[[str], float], advice: str,
     except ValueError as error:
         raise UsageError(f"{option}: {error}", advice) from None
     if number < least:
-        raise UsageError(f"{option} {value}: nothing can be done in that", "leave it out for no limit")
+        more = f"give at least {format_size(least)}, or " if least > 1 else ""
+        raise UsageError(f"{option} {value}: nothing can be done in that", f"{more}leave it out for no limit")
     return number
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, MigrateError
 from migrate.images.failures import FailureClass
 from migrate.quantities import count, format_duration, format_size
 from migrate.reference import Reference
@@ -21,7 +21,8 @@ class Outcome:
     further run under the same limit would begin;
     `kept` target tags hold something else on purpose, `moved` says which source tags name something else by now, and
     `gone` is whether a registry went out of reach; `refused` are the target tags that the plan refuses; `changed` is
-    how many tags do not arrive as they are at the source.
+    how many tags do not arrive as they are at the source. `error` is what ended it before its end, a registry out of
+    reach or a login that ended.
     """
 
     counts: Counter[str]
@@ -36,6 +37,7 @@ class Outcome:
     changed: int = 0
     limit: str = ""
     too_large: int = 0
+    error: MigrateError | None = None
 
     @property
     def cut_short(self) -> bool:

@@ -24,7 +24,7 @@ from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given
 from migrate.cli.session import ENDS, Session, open_session, questions
 from migrate.cli.ticker import now_and_then
-from migrate.errors import ExitCode
+from migrate.errors import ExitCode, UsageError
 from migrate.images.delta import Leftover, confirmed, delta, leftovers
 from migrate.images.failures import FailureClass
 from migrate.images.lookups import Lookups
@@ -68,8 +68,11 @@ def plan(
     with open_session(manifest, project) as session, ExitStack() as stack:
         path = state_path(manifest, state)
         memory = remembered(stack, path, session.manifest)
-        if since_last_run and (memory is None or not memory.seen()):
+        if since_last_run and memory is None:
             raise NoStateError(path)
+        if since_last_run and memory and not memory.seen():
+            copy = command_line("copy", manifest, options_given(state, project))
+            raise UsageError(f"{path}: no run has found an image at the source yet", f"copy first: {copy}")
         session.check_ends()
         executor = stack.enter_context(questions())
         look = lookups_for_plan(session, memory)

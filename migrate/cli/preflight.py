@@ -126,6 +126,9 @@ def _api(session: Session, end: End) -> Iterator[Check]:
     elif needed:
         words = f"the {end}'s OpenShift API is needed (`access`, `workloads`), and none is named"
         yield failed(name, "", words, f"set `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
+    elif end == "target" and session.manifest.file.workloads:
+        words = "the target's OpenShift API is not named: workloads are rewritten, and cannot be applied"
+        yield warning(name, "", words, f"set `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")
     elif session.registry_of(end).is_openshift:
         words = f"the {end}'s OpenShift API is not named: image streams, quotas and rights cannot be looked at"
         yield warning(name, "", words, f"set `{end}.login: {{kubeconfigContext: ...}}`, or `{end}.api`")

@@ -55,7 +55,8 @@ def rollback(
             json_line({"event": "rollback", **counts, "exitCode": int(code)})
         else:
             nothing = "nothing that this state knows of is left to take back"
-            result([nothing if tally == Tally() else tally.words(dry_run=dry_run), _images_left(run)])
+            words = nothing if tally == Tally() else tally.words(dry_run=dry_run)
+            result([words, _images_left(run, dry_run=dry_run)])
         run.state.end_run(code, {})
     return code
 
@@ -168,9 +169,10 @@ def _tag_back(run: AccessRun, row: dict[str, Any], path: str, tag: str) -> str:
     return ""
 
 
-def _images_left(run: AccessRun) -> str:
-    """What stays at the target for a person to delete."""
-    rows = run.state.put_tags()
+def _images_left(run: AccessRun, *, dry_run: bool) -> str:
+    """What stays at the target for a person to delete; in a dry run, what would."""
+    back = {row["target"] for row in run.state.replaced_tags()} if dry_run else set()
+    rows = [row for row in run.state.put_tags() if row["target"] not in back]
     if not rows:
         return "No image of this manifest was put to the target."
     projects = sorted({row["target_project"] for row in rows})

@@ -106,7 +106,7 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
     outcome = copy_images(opened, jobs, as_json=as_json, checked=checked)
     if outcome.cut_short:
         say_outcome(opened, outcome, as_json=as_json)
-        opened.ended(outcome.exit_code, outcome.counts)
+        opened.ended(outcome.exit_code, outcome.counts, outcome.error)
         return outcome.exit_code
     if not as_json:
         result([*what_came(opened, outcome), ""])
@@ -123,6 +123,7 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
         step = finish_run(access, state, seconds, apply=apply, as_json=as_json)
         code = max(code, step.code)
     unseen = api_advice("target") if file.workloads and not has_api else ""
+    code = max(code, ExitCode.INCOMPLETE) if unseen and apply else code
     items = cutover(found, len(outcome.moved), step.access, step.workloads, _commands(opened), unseen)
     if not as_json:
         result(["", *cutover_lines(items)])
@@ -133,6 +134,12 @@ def _everything(opened: Run, state: Path | None, jobs: int, seconds: float, *, a
         json_line({"event": "cutover", **cutover_document(items)})
         json_line({"event": "summary", **outcome_document(outcome), "exitCode": code})
     return code
+
+
+def _place(check: Check) -> str:
+    if check.name in ENDS:
+        return f"the {check.name} registry {check.subject}: "
+    return f"{check.name} {check.subject}: " if check.subject else ""
 
 
 def _commands(run: Run) -> Commands:
@@ -164,6 +171,6 @@ def _stop_at_once(checks: Iterable[Check]) -> None:
     if not stopping:
         return
     first = next((each for each in stopping if each.login), stopping[0])
-    said = "; ".join(f"{f'{each.name} {each.subject}: ' if each.subject else ''}{each.words}" for each in stopping)
+    said = "; ".join(f"{_place(each)}{each.words}" for each in stopping)
     kind = LoginError if first.login else MigrateError if first.name in ENDS else CheckError
     raise kind(f"nothing was attempted: {said}", "; ".join(dict.fromkeys(each.advice for each in stopping)))

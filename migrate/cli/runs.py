@@ -13,6 +13,7 @@ from migrate.cli.options import say
 from migrate.cli.paths import state_path
 from migrate.cli.program import command_line, options_given
 from migrate.cli.session import Session, open_session
+from migrate.errors import MigrateError
 from migrate.images import skopeo
 from migrate.proxies import is_this_machine
 from migrate.state.memory import State
@@ -49,9 +50,9 @@ class Run:
         """
         self.limits.check_time(done, self.command())
 
-    def ended(self, exit_code: int, counts: Counter[str]) -> None:
-        """Note how it ended."""
-        self.state.end_run(exit_code, counts)
+    def ended(self, exit_code: int, counts: Counter[str], error: MigrateError | None = None) -> None:
+        """Note how it ended; `error` is what ended it before its end."""
+        self.state.end_run(exit_code, counts, error.what if error else "", error.advice if error else "")
 
 
 @contextmanager

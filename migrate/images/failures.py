@@ -57,7 +57,9 @@ MEANINGS: dict[FailureClass, Meaning] = {
         False,
     ),
     FailureClass.NOT_FOUND: Meaning(
-        "there is no such image, tag or repository", "check the name in the manifest, or take the entry out", False
+        "there is no such image, tag or repository",
+        "check the name and `tags` in the manifest, or take the entry out",
+        False,
     ),
     FailureClass.TOO_LARGE: Meaning(
         "the target does not take an image or upload of this size, or a quota is used up",
@@ -103,8 +105,8 @@ MEANINGS: dict[FailureClass, Meaning] = {
     ),
     FailureClass.CONFLICT: Meaning(
         "other content is at the target, and no run of this state put it there",
-        "look at it; then add `- {from: <source image>, onConflict: overwrite}` to `images` (or `skip`, to leave it),"
-        " and copy",
+        "look at it; then add `- {from: <source image>, to: <target tag>, onConflict: overwrite}` to `images`"
+        " (or `skip`, to leave it), and copy",
         False,
     ),
     FailureClass.CLASH: Meaning(

@@ -246,7 +246,7 @@ def _advice(row: Mapping[str, Any]) -> str:
     kind = _class_of_verdict(row)
     if kind:
         return MEANINGS[Class(kind)].advice
-    return "run copy again: it copies the tag again" if row["verdict"] in ("missing", "different") else ""
+    return "copy: that brings it" if row["verdict"] in ("missing", "different") else ""
 
 
 def _failures(images: Iterable[Image]) -> Iterator[FailureClass]:

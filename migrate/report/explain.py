@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -117,7 +117,7 @@ def explain(report: Report, records: Records, image: Image) -> Explained:
     mentions = Mentions(report.images)
     stream = image.repository.partition("/")[2]
     return Explained(
-        image,
+        replace(image, advice=_filled(image.advice, image, report.source)),
         blobs,
         tuple(_attempt(row) for row in records.attempts_at(image.target)),
         tuple(_history(records.history(image.target), records.last_run() or {}, report)),
@@ -192,6 +192,14 @@ def explain_lines(found: Explained) -> Iterator[str]:
         change = f"{finding.before} -> {finding.after}" if finding.after else finding.words or finding.says
         yield f"          {finding.file}:{finding.line} {finding.rule}: {change}"
     yield from _more(found.findings)
+
+
+def _filled(advice: str, image: Image, registry: str) -> str:
+    """A class's advice, with the names of one image in it; `registry` is the source, whose images are named without."""
+    path, tag, digest = parts_of(image.source)
+    host = image.source.partition("/")[0]
+    source = f"{'' if host == registry else f'{host}/'}{path}{f':{tag}' if tag else f'@{digest}'}"
+    return advice.replace("<source image>", source).replace("<target tag>", image.name)
 
 
 def _more(values: Sequence[Any]) -> Iterator[str]:

@@ -92,7 +92,7 @@ def _sections(report: Report, tables: Sequence[Table], shares: Sequence[Any]) ->
     if report.timeline or shares:
         yield "pictures", "How it went"
     if report.failures:
-        yield "failures", "Why tags failed"
+        yield "failures", "Why tags failed, or wait"
     yield from ((table.id, table.title) for table in tables)
     yield "environment", "Where and with what"
 
@@ -113,7 +113,7 @@ def _cards(report: Report) -> Iterator[tuple[str, str, str]]:
     )
     yield format_size(report.sharing.sent), "sent", f"for the {format_size(report.sharing.total)} at the target"
     took = [run.seconds for run in report.runs if run.seconds]
-    yield format_duration(sum(took)), "in all runs", f"{len(report.runs):,} of them"
+    yield format_duration(sum(took)), f"in {count(len(report.runs), 'run')}", ""
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------
@@ -139,9 +139,9 @@ def _chart(slots: Sequence[Slot]) -> dict[str, Any]:
             (_BASE - _HEIGHT * share, f"{format_size(peak * share)}/s" if share else "") for share in (0, 0.5, 1)
         ],
         "peak": f"{format_size(peak)}/s",
-        "busy_words": f"{average:.1f} on average, at most {most:.1f}",
+        "busy_words": f"{average:.1f} on average, at most {most:.0f}",
         "first": slots[0].at,
-        "last": slots[-1].at,
+        "last": slots[-1].at if slots[-1].at[:19] != slots[0].at[:19] else "",
     }
 
 

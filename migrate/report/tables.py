@@ -152,13 +152,18 @@ def _joined(values: Sequence[str]) -> str:
     return "\n".join(values)
 
 
+def _formats(image: Image) -> str:
+    """`Docker → OCI`; one of them where the other is not known: what was there already is not read."""
+    return " → ".join(filter(None, (image.format_before, image.format_after)))
+
+
 def _images(command: Callable[[str], str]) -> tuple[_Column, ...]:
     fold = ("fold",)
     return (
         _Column("Image", lambda i: i.name, flags=("name",), key="image"),
         _Column("Outcome", lambda i: f"{i.outcome}, {i.verdict}" if i.verdict else i.outcome, flags=("outcome",)),
         _Column("Why", lambda i: i.reason, flags=("long",)),
-        _Column("Format", lambda i: f"{i.format_before or '?'} → {i.format_after or '?'}", flags=("wide",)),
+        _Column("Format", _formats, flags=("wide",)),
         _Column("Size", lambda i: i.size, "size"),
         _Column("Sent", lambda i: i.sent, "size", flags=("wide",)),
         _Column("Took", lambda i: i.seconds, "seconds", flags=("wide",)),
@@ -197,7 +202,7 @@ _OF_A_PROJECT = (("images", "images"), ("workloads", "workloads"), *_OF_PROJECT)
 _PROJECTS = (
     _Column("Project", lambda p: p.name, flags=("name",)),
     _Column("Tags", lambda p: p.tags, "number"),
-    _Column("There", lambda p: p.at_target, "number"),
+    _Column("At target", lambda p: p.at_target, "number"),
     _Column("Verified", lambda p: p.verified, "number"),
     _Column("In trouble", lambda p: p.troubled, "number"),
     _Column("Size", lambda p: p.size, "size"),
@@ -275,7 +280,7 @@ _RUNS = (
     _Column("Took", lambda r: r.seconds, "seconds"),
     _Column("Copied", lambda r: r.copied, "number"),
     _Column("Failed", lambda r: r.failed, "number"),
-    _Column("Changed", lambda r: r.changed, "number"),
+    _Column("New results", lambda r: r.changed, "number"),
     _Column("Sent", lambda r: r.sent, "size"),
     _Column("End", lambda r: f"exit code {r.exit_code}" if r.how == "ended" else r.how),
     _Column("Project", lambda r: r.project or "all"),

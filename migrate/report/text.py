@@ -163,7 +163,7 @@ def verify_hints(found: Verification, bring: str) -> Iterator[str]:
     """What to do now; `bring` is the command that brings what is not at the target."""
     wrong = [item for item in found.tags if item.verdict in (Verdict.MISSING, Verdict.DIFFERENT)]
     if any(item.failure is None for item in wrong):
-        yield f"To bring what is missing or damaged: {bring}"
+        yield f"To bring what is missing or different: {bring}"
     if any(item.failure is FailureClass.CONFLICT for item in wrong):
         yield f"No copy replaces a tag in conflict: {MEANINGS[FailureClass.CONFLICT].advice}"
     if found.count(Verdict.UNKNOWN) or found.refused:

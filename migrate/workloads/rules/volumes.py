@@ -366,8 +366,8 @@ def _commands(it: Editor, found: Object, users: list[Object]) -> Iterator[str]:
         if each.kind in ("Deployment", "DeploymentConfig", "StatefulSet", "ReplicationController"):
             count, name = with_defaults(each, each.spec.text("replicas")) or "1", with_defaults(each, each.name)
             yield (
-                f"then: oc scale -n {project} {each.kind.lower()}/{name} --replicas={count}   (it is applied with 0;"
-                " options.dataCopied: true applies it as it is)"
+                f"then: oc scale -n {project} {each.kind.lower()}/{name} --replicas={count}"
+                "   (`finish` applies it with 0; options.dataCopied: true applies it as it is)"
             )
 
 
