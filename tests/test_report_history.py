@@ -221,7 +221,8 @@ def test_what_is_kept_is_not_called_equal(ends: Ends, source: LabClient, target:
     manifest = ends.manifest("images: [a]\ndefaults: {onConflict: skip}")
     assert ends.run("run", manifest).code == 0
     assert (
-        report(ends, manifest)["headline"] == "All 2 tags are at the target and verified (1 with other content, kept)"
+        report(ends, manifest)["headline"]
+        == "1 of 2 tags is at the target and verified, 1 left with other content (onConflict: skip)"
     )
     assert ends.run("report", manifest, "--html", "r.html").code == 0
     page = " ".join((ends.folder / "r.html").read_text().split())

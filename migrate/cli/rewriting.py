@@ -216,7 +216,9 @@ def _changed(options: RewriteOptions, changes: Sequence[str]) -> RewriteOptions:
         return RewriteOptions.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"--option {first['loc'][0]}: {first['msg']}", "docs/rules.md lists the options") from None
+        right = first.get("ctx", {}).get("expected") or "true or false"
+        words = f"--option {first['loc'][0]}: {quoted(str(first['input']))} is not right here: give {right}"
+        raise UsageError(words, "docs/rules.md says what each option does") from None
 
 
 def rewrite_task(task: Task, *, diff: bool, force: bool) -> show.RewriteReport:

@@ -290,7 +290,10 @@ def _headline(images: Sequence[Image], todo: int) -> str:
     tags = "The one tag is" if there == 1 else f"All {count(there, 'tag')} are"
     if verified < there:
         return f"{tags} at the target, {f'{verified:,} of them verified' if verified else 'not verified yet'}"
-    others = f" ({kept:,} with other content, kept)" if kept else ""
+    if kept:
+        own = there - kept
+        tags = f"{own:,} of {count(there, 'tag')} {'is' if own == 1 else 'are'}"
+    others = f", {kept:,} left with other content (onConflict: skip)" if kept else ""
     return f"{tags} at the target and verified{others}{'; some things need you' if todo else ''}"
 
 

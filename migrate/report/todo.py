@@ -18,7 +18,7 @@ _ENDINGS = {
     ExitCode.INTERRUPTED: ("was interrupted", "run it again to continue"),
 }
 """What is left to do after a run that ended with this exit code; after 3 it stands in what failed."""
-_LOOKED_AT = (FailureClass.CONFLICT, FailureClass.NOT_FOUND)
+_LOOKED_AT = (FailureClass.CONFLICT, FailureClass.NOT_FOUND, FailureClass.DAMAGED)
 """What another copy does not change before a person has looked at it."""
 
 

@@ -154,7 +154,7 @@ def dc_test(it: Editor, found: Object) -> None:
 @conversion(
     "dc-strategy",
     Mode.DONE,
-    "Rolling is called RollingUpdate; what concerns only the deployer's pod has no place in a Deployment.",
+    "Rolling is called RollingUpdate, unless a claim makes it Recreate; what is for the deployer's pod alone goes.",
     _STRATEGY,
 )
 def dc_strategy(it: Editor, found: Object) -> None:
