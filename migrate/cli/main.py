@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -58,6 +59,10 @@ _PHRASES = {
 }
 
 
+_RANGE = re.compile(r"\s+\[[0-9<>=]*x[0-9<>=]*\]$")
+"""What typer adds to the help of a number: `[0<=x<=1024]`."""
+
+
 class Command(TyperCommand):
     """A command whose help and errors speak of its arguments as its words do, without Python's types."""
 
@@ -81,7 +86,7 @@ class Command(TyperCommand):
                 formatter.write_dl(arguments)
         options = [p.get_help_record(ctx) for p in self.get_params(ctx) if not isinstance(p, TyperArgument)]
         with formatter.section("Options"):
-            formatter.write_dl([record for record in options if record])
+            formatter.write_dl([(names, _RANGE.sub("", words)) for names, words in filter(None, options)])
 
     def _arguments(self) -> list[TyperArgument]:
         return [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]

@@ -46,7 +46,7 @@ JobsOption = Annotated[
         min=0,
         max=1024,
         metavar="N",
-        help="Copies at a time.  [default: `transfer.jobs` of the manifest]",
+        help="Copies at a time, at most 1024.  [default: `transfer.jobs` of the manifest]",
         show_default=False,
     ),
 ]

@@ -98,7 +98,7 @@ def _capped(session: Session, rate: int) -> Iterator[None]:
         }
     )
     if near:
-        say(f"note: --bwlimit does not hold for skopeo and {' and '.join(near)}: a registry on this machine")
+        say(f"note: --bwlimit does not slow what skopeo itself moves to or from this machine: {' and '.join(near)}")
     from migrate.bandwidth.serving import limited  # asyncio and all: loaded by who needs it
 
     with limited(rate) as session.way:

@@ -59,7 +59,8 @@ def _facts(report: Report) -> Iterator[str]:
             (sharing.there, "there already"),
         )
         saved = ", ".join(f"{format_size(size)} {words}" for size, words in parts if size)
-        yield f"{format_size(sharing.sent)} sent for {format_size(sharing.total)}{f' ({saved})' if saved else ''}"
+        there = f"the {format_size(sharing.total)} at the target{f' ({saved})' if saved else ''}"
+        yield f"{format_size(sharing.sent)} sent for {there}"
     if run:
         took = f", {format_duration(run.seconds)}" if run.seconds is not None else ""
         yield f"run {run.number} (`{run.command}`), begun {run.started_at}{took}: {_ending(run)}"
