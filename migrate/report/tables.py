@@ -208,7 +208,7 @@ _PROJECTS = (
     _Column("Size", lambda p: p.size, "size"),
     _Column("Sent", lambda p: p.sent, "size", flags=("wide",)),
     _Column("Size there", lambda p: p.size_at_target, "size", flags=("wide",)),
-    _Column("Copying took", lambda p: p.seconds, "seconds", flags=("wide",)),
+    _Column("Copying took, all added", lambda p: p.seconds, "seconds", flags=("wide",)),
     _Column("What there is of it", lambda p: filter_for(project=p.name), flags=("fold",), link=_OF_A_PROJECT),
 )
 _ON_THE_WAY = (
