@@ -19,7 +19,7 @@ from migrate.cli.paths import asked_of, state_path
 from migrate.cli.report import command_for
 from migrate.errors import ExitCode
 from migrate.lock import holder
-from migrate.report.build import build_report
+from migrate.report.build import build_report, dropped_images
 from migrate.report.explain import explain as explained
 from migrate.report.explain import explain_document, explain_lines, find_image
 from migrate.state.reading import read_records
@@ -47,7 +47,7 @@ def explain(
     command = partial(command_for, manifest, state, "")
     with read_records(path, manifest, target=None) as records:
         report = build_report(records, command, writer=str(holder(path) or ""))
-        found = explained(report, records, find_image(report, image, records.dropped()))
+        found = explained(report, records, find_image(report, image, dropped_images(records)))
     if output is OutputFormat.JSON:
         json_document(explain_document(found))
     else:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from migrate import __version__
@@ -188,6 +189,14 @@ def _images(records: Records, project: str, past_run: int, writer: str) -> Itera
         seen = {**row, **then[row["target"]]} if past_run else row
         if seen["status"] != UNWANTED:
             yield _image(seen, "" if past_run else writer)
+
+
+def dropped_images(records: Records) -> Iterator[Image]:
+    """The tags that are no longer wanted, of which a report does not tell."""
+    for row in records.copies():
+        if row["status"] == UNWANTED:
+            words = "the last run did not find it at the source, or in the manifest; what is at the target stays"
+            yield replace(_image(row, ""), reason=words, advice="plan --prune-report lists such tags")
 
 
 def _image(row: Mapping[str, Any], writer: str) -> Image:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -66,22 +66,20 @@ class Explained:
     findings: tuple[Finding, ...]
 
 
-def find_image(report: Report, name: str, dropped: Collection[str] = ()) -> Image:
+def find_image(report: Report, name: str, dropped: Iterable[Image] = ()) -> Image:
     """The image that a person means: by its target or source, with or without the registry, or by a digest.
 
     Args:
         report: of the state.
         name: what they typed.
-        dropped: targets that the manifest does not name any more.
+        dropped: images that are no longer wanted; looked at where no other is meant.
 
     Raises:
         UsageError: there is none, or more than one.
     """
     found = [image for image in report.images if name in _exact(image)]
     found = found or [image for image in report.images if name in _loose(image)]
-    if not found and any(name in (target, target.partition("/")[2]) for target in dropped):
-        words = "the last run did not find it at the source, or in the manifest; what is at the target stays"
-        raise UsageError(f"{name}: no longer wanted", f"{words} (plan --prune-report lists such tags)")
+    found = found or [image for image in dropped if name in _exact(image)]
     if not found:
         near = [image.name for image in report.images if name.rpartition("/")[2].partition(":")[0] in image.name]
         listed = f"there are {', '.join(near[:_FEW])}" if near else "status and report list what there is"

@@ -15,7 +15,7 @@ from migrate.images.verdicts import FINE
 from migrate.state.history import HistoryRows
 from migrate.state.rows import OF_PROJECT, decoded, in_words
 from migrate.state.schema import KNOWN_MIGRATIONS, MIGRATIONS
-from migrate.state.statuses import RUNNING, TROUBLED, UNWANTED, WAITING
+from migrate.state.statuses import RUNNING, TROUBLED, WAITING
 
 BUSY_SECONDS = 30
 _SQLITE = b"SQLite format 3\0"
@@ -50,10 +50,6 @@ class Records(HistoryRows):
         given_up = f"status in {WAITING, RUNNING} and error_class is not null"
         found_wrong = f"verdict not in {tuple(map(str, FINE))}"
         return self._rows_where(f"(status in {TROUBLED} or {found_wrong} or {given_up})", project)
-
-    def dropped(self) -> list[str]:
-        """Target tags that are no longer wanted."""
-        return [row[0] for row in self._db.execute("select target from copies where status = ?", [UNWANTED])]
 
     def projects(self) -> list[str]:
         """The projects, of the source and of the target, that it knows tags of."""
