@@ -10,6 +10,7 @@ import yaml
 from conftest import Ends, Ran
 from kubecheck import objects_of, problems
 from registrylab.client import LabClient
+from registrylab.faults import Rule, faulty
 from registrylab.images import make_image, make_layer
 
 CONFIG = """\
@@ -345,6 +346,17 @@ def test_an_image_that_the_source_does_not_have_is_asked_about(
     assert ran.code == (3 if asked else 0), ran.text
     assert (f"the source has no my-app/{image}" in ran.out) == asked
     assert image_in(ends).startswith("image-registry.openshift-image-registry.svc:5000/my-app-2/")
+
+
+def test_a_repository_that_could_not_be_asked_is_not_judged(ends: Ends, source: LabClient) -> None:
+    for name in ("web", "shut"):
+        source.push(f"my-app/{name}", make_image([make_layer(name, 2_000)]), "1")
+    put(ends.folder / "in", pod_yaml=pod(f"{REFERENCE}/shut:1"))
+    with faulty(ends.source.host, Rule("403", "tags", repository="my-app/shut")) as (near, _):
+        manifest = ends.through(ends.manifest(WHOLE % ""), source=near.host)
+        assert ends.run("copy", manifest).code == 3
+        ran = ends.run("rewrite", manifest)
+    assert ran.code == 0, ran.text
 
 
 def test_a_trigger_of_an_image_that_the_source_does_not_have_is_asked_about(ends: Ends, source: LabClient) -> None:

@@ -74,5 +74,5 @@ def _ending(error: BaseException) -> tuple[int, dict[str, int], str, str]:
     if isinstance(error, MigrateError):
         return error.exit_code, {}, error.what, error.advice
     if isinstance(error, Exception):
-        return ExitCode.FAILED, {}, f"this is a bug: {type(error).__name__}: {error}", "please report it"
+        return ExitCode.FAILED, {}, f"this is a bug: {type(error).__name__}", "see what it said; please report it"
     return ExitCode.INTERRUPTED, {}, "", ""

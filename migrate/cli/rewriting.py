@@ -163,21 +163,21 @@ def _exported(session: Session, project: str, *, secrets: bool) -> Exported:
 
 
 def moved_images(manifest: Manifest, state: Path | None) -> MovedImages:
-    """Which images the manifest moves, and what its state knows: tags at the source, digests at the target."""
+    """Which images the manifest moves, and what its state knows: the tags that plans found, the digests of copies."""
     requests = manifest.images if manifest.file.images is not None else None
     digests: Mapping[tuple[str, str], tuple[str, str]] = {}
-    seen: Mapping[str, Collection[str]] = {}
+    planned: Mapping[str, Collection[str] | None] = {}
     try:
         with read_state(state_path(manifest.path, state), manifest.path, manifest.file.target.registry) as kept:
             digests = kept.digests_of_copies(manifest.file.source.registry)
-            seen = kept.source_tags(manifest.file.source.registry)
+            planned = kept.planned_tags()
     except NoStateError:
         if requests is not None:
             say(
                 "note: there is no state yet: references by digest stay unsettled until the images are copied:"
                 f" {command_line('copy', manifest.path)}"
             )
-    return MovedImages(requests, digests, seen)
+    return MovedImages(requests, digests, planned)
 
 
 # --- without a manifest -----------------------------------------------------------------------------------------

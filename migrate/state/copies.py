@@ -103,14 +103,16 @@ class CopyRows(Rows):
                 found[path, digest] = (parse_reference(target, registry).repository.path, target_digest)
         return found
 
-    def source_tags(self, registry: str) -> dict[str, set[str]]:
-        """Source repository -> the tags that plans have wanted of it and found; empty where they found none."""
-        found: dict[str, set[str]] = {}
-        for source, kind in self._db.execute("select source, error_class from copies"):
-            asked = _asked(source)
-            if asked.repository.registry == registry and not asked.digest:
-                tags = found.setdefault(asked.repository.path, set())
-                tags |= {asked.tag} if asked.tag and kind != FailureClass.NOT_FOUND else set()
+    def planned_tags(self) -> dict[str, set[str] | None]:
+        """Target repository -> the tags that plans have found a source for; None where that could not be asked."""
+        found: dict[str, set[str] | None] = {}
+        for target, kind in self._db.execute("select target, error_class from copies order by target"):
+            wanted = parse_reference(target, "")
+            tags = found.setdefault(wanted.repository.path, set())
+            if not wanted.tag and kind != FailureClass.NOT_FOUND:
+                found[wanted.repository.path] = None
+            elif wanted.tag and tags is not None and kind != FailureClass.NOT_FOUND:
+                tags.add(wanted.tag)
         return found
 
     def seen(self) -> list[Seen]:

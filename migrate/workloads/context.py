@@ -60,21 +60,22 @@ class MovedImages:
     Attributes:
         requests: the manifest's images; None where nothing says what is moved, and all counts as moved.
         digests: (source repository, digest) -> (target repository, digest) of what was copied.
-        seen: source repository -> its tags, as plans have found them; repositories that none looked at are not in it.
+        planned: target repository -> the tags for which plans have found a source, None where that could not be
+            asked; repositories that no plan looked at are not in it.
     """
 
     requests: tuple[ImageRequest, ...] | None = None
     digests: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    seen: Mapping[str, Collection[str]] = field(default_factory=dict)
+    planned: Mapping[str, Collection[str] | None] = field(default_factory=dict)
 
-    def is_unseen(self, path: str, tag: str, registry: str) -> bool:
-        """Whether an image that the manifest moves was not among those that plans found, though they looked for it."""
-        if path in self.seen:
-            return self.requests is not None and tag not in self.seen[path]
-        project = f"{path.partition('/')[0]}/"
-        whole = (r.source.repository for r in self.requests or () if r.project)
-        is_whole = any(f"{each.path}/" == project and each.registry == registry for each in whole)
-        return is_whole and any(each.startswith(project) for each in self.seen)
+    def is_unseen(self, path: str, tag: str) -> bool:
+        """Whether plans found no source for a target repository's tag, though they looked for it."""
+        if path in self.planned:
+            tags = self.planned[path]
+            return self.requests is not None and tags is not None and tag not in tags
+        project = path.partition("/")[0]
+        is_whole = any(request.project and request.target_path == project for request in self.requests or ())
+        return is_whole and any(each.startswith(f"{project}/") for each in self.planned)
 
     def by_digest(self, path: str, digest: str) -> tuple[str, str] | None:
         """Where an image of a source repository went: repository and digest."""

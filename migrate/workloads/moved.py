@@ -116,7 +116,7 @@ def _by_tag(old: str, host: str, path: str, tag: str, context: Context, ending: 
     new_path, new_tag = moved
     if tag and new_tag and not is_variable(tag):
         ending = f":{new_tag}"
-    if wanted and context.images.is_unseen(path, wanted, context.registries.source_external):
+    if wanted and context.images.is_unseen(new_path, new_tag):
         return Found(old, f"{host}/{new_path}{ending}", Trouble.UNSEEN, f"{path}:{wanted}")
     known = context.images.requests is not None or path.partition("/")[0] in context.projects
     known = known or path.partition("/")[0] == context.project

@@ -42,10 +42,10 @@ def is_unseen(it: Editor, found: Object, name: str, stream: str, tag: str) -> bo
         stream: its name at the target.
         tag: of the stream.
     """
-    if is_variable(name) or is_variable(tag) or moved_image(it.context, name, tag) is None:
+    if is_variable(name) or is_variable(tag):
         return False
-    registry = it.context.registries.source_external
-    return it.context.images.is_unseen(name, tag, registry) and not _is_made_there(it, found, stream, tag)
+    moved = moved_image(it.context, name, tag)
+    return moved is not None and it.context.images.is_unseen(*moved) and not _is_made_there(it, found, stream, tag)
 
 
 def _is_made_there(it: Editor, found: Object, stream: str, tag: str) -> bool:
