@@ -51,18 +51,15 @@ def test_unknown_commands_and_options_are_exit_code_2(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["copy", "m.yaml", "--jobs", "9999"], "'--jobs': it should be less than or equal to 1024"),
-        (["copy", "m.yaml", "--jobs", "x"], "'--jobs': it should be a whole number"),
-        (["copy", "m.yaml", "--order", "x"], "'--order': 'x' is not one of"),
-        (["report", "m.yaml", "--run", "-1"], "'--run': it should be greater than or equal to 0"),
-    ],
+    ("command", "option", "value"),
+    [("copy", "--jobs", "9999"), ("copy", "--jobs", "x"), ("copy", "--order", "x"), ("report", "--run", "-1")],
 )
-def test_a_wrong_value_of_an_option_is_said_in_plain_words(ends: Ends, arguments: list[str], words: str) -> None:
-    ran = ends.run(*arguments)
+def test_a_wrong_value_of_an_option_is_said_in_plain_words(ends: Ends, command: str, option: str, value: str) -> None:
+    ran = ends.run(command, "m.yaml", option, value)
     assert ran.code == 2
-    assert words in ran.err
+    assert f"Invalid value for '{option}': " in ran.err
+    for phrase in ("Input should", "Value error", "unable to parse"):
+        assert phrase not in ran.err, "these are pydantic's, through newer versions of typer"
 
 
 def test_without_skopeo_it_says_how_to_install_it(ends: Ends, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Command(TyperCommand):
     """A command whose help and errors speak of its arguments as its words do, without Python's types."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; a wrong value is said without pydantic's phrases (2.12, through typer 0.26)."""
+        """Read the command line; a wrong value is said without pydantic's phrases (through typer 0.29.2)."""
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
