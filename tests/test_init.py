@@ -208,6 +208,15 @@ def test_files_of_another_manifest_are_found_from_another_folder(ends: Ends, sou
     assert ends.run("plan", "sub/a.yaml").code == 0
 
 
+def test_a_registry_without_an_api_that_wants_a_login_says_how_to_give_one(ends: Ends) -> None:
+    ran = ends.run("init", "a", "--source-registry", f"http://{ends.source.host}", "--target-registry", "http://x.fi")
+    assert ran.code == 4, ran.text
+    assert (
+        f"-> podman login {ends.source.host}, or set `source.login` in a manifest, and give it with --like" in ran.err
+    )
+    assert "oc login" not in ran.err.partition("wants a login")[2]
+
+
 def test_without_an_api_the_registry_tells(ends: Ends, source: LabClient) -> None:
     source.push("a/app", image("one"), "1", "2")
     source.push("a/deep/er", image("two"), "1")

@@ -131,6 +131,7 @@ def test_status_while_another_process_is_at_work(ends: Ends, filled: Path) -> No
     assert [each["target"] for each in as_json["atWork"]] == [f"{near.host}/a/app5:1"]
     assert metrics.code == 3
     assert watching.returncode == 0
+    assert "\nrun: copy, begun " in seen.out
     assert watched.startswith("at work: 1 tag")
     assert "6 done" in rest.rpartition("state: ")[2]
 

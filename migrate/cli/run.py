@@ -173,4 +173,6 @@ def _stop_at_once(checks: Iterable[Check]) -> None:
     first = next((each for each in stopping if each.login), stopping[0])
     said = "; ".join(f"{_place(each)}{each.words}" for each in stopping)
     kind = LoginError if first.login else MigrateError if first.name in ENDS else CheckError
-    raise kind(f"nothing was attempted: {said}", "; ".join(dict.fromkeys(each.advice for each in stopping)))
+    raise kind(
+        f"nothing was attempted: {said}", "; ".join(dict.fromkeys(each.advice for each in stopping if each.advice))
+    )

@@ -195,7 +195,7 @@ def dropped_images(records: Records) -> Iterator[Image]:
     """The tags that are no longer wanted, of which a report does not tell."""
     for row in records.copies():
         if row["status"] == UNWANTED:
-            words = "the last run did not find it at the source, or in the manifest; what is at the target stays"
+            words = "the last run did not find it at the source or in the manifest, or a rollback put it back"
             yield replace(_image(row, ""), reason=words, advice="plan --prune-report lists such tags")
 
 
